@@ -1,0 +1,3 @@
+"""Provision NVIDIA Jetson fleets over SSH."""
+
+__version__ = "0.1.0"

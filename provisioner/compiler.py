@@ -1,0 +1,305 @@
+"""Task x host x what is known -> items with their values; raises NotYetKnown where a value is still to come."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .document import ScalarNode, decode, plain
+from .errors import InputError, NotYetKnown
+from .model import Context, TaskType
+from .playbook import find_file
+from .templating import OMIT, Templar, used_names
+
+if TYPE_CHECKING:
+    from .document import Node
+    from .playbook import Play, Task
+
+TRUE = frozenset({"yes", "on", "true", "y", "t", "1"})
+
+
+@dataclass
+class Memory:
+    """What a host's run has learnt so far: facts, registered values, set facts, and notified handlers in order."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    notified: dict[str, None] = field(default_factory=dict)
+
+    def copy(self) -> Memory:
+        """Return a copy that can be changed on its own."""
+        return Memory(self.facts, dict(self.values), dict(self.notified))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A task, or one item of its loop, with its values; `skipped` is the condition that was false.
+
+    `item` is how the loop's item is shown, and `value` what it is.
+    """
+
+    task: Task
+    label: str
+    ctx: Context
+    action: TaskType | None = None
+    item: str | None = None
+    value: object = None
+    skipped: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    ignore_errors: bool = False
+    read_only: bool = False
+    notify: tuple[str, ...] = ()
+    handler: bool = False
+
+    @property
+    def no_log(self) -> bool:
+        """Tell whether nothing of it may be shown."""
+        return self.ctx.no_log
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostScope:
+    """What the compiler knows of a host besides what its run learns.
+
+    `variables` are the inventory's, `extra` those of the command line, `magic` the names that Ansible always has.
+    `become` and `become_user` are what the command line and the inventory say.
+    """
+
+    host: str
+    play: Play
+    modules: Mapping[str, type[TaskType]]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    magic: Mapping[str, Any] = field(default_factory=dict)
+    become: bool = False
+    become_user: str | None = None
+    login_user: str | None = None
+    check: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Compiler:
+    """Resolves the tasks of one play for one host."""
+
+    def __init__(self, scope: HostScope) -> None:
+        self.scope = scope
+        play = scope.play
+        self._play_vars: dict[str, Any] = {**play.vars, **play.vars_files}
+        self._frozen: dict[int, list[Item]] = {}
+        self._learnt = self._dependent({task.register for task in play.everything() if task.register})
+        self._set = any(task.module == "set_fact" for task in play.everything())
+
+    def resolve(self, task: Task, memory: Memory, *, handler: bool = False) -> list[Item]:
+        """Return the items of a task; raises NotYetKnown, or InputError for what the user has to mend.
+
+        Values are rendered once for each task and host, unless they depend on what the run learns.
+        """
+        key = id(task)
+        if key not in self._frozen:
+            items = list(self._resolve(task, memory, handler=handler))
+            if self._learns_nothing(task):
+                self._frozen[key] = items
+            return items
+        return self._frozen[key]
+
+    def log_in(self, user: object) -> None:
+        """Take note of whom the connection belongs to; what was rendered for another user is forgotten."""
+        if user and user != self.scope.login_user:
+            self.scope = replace(self.scope, login_user=str(user))
+            self._frozen.clear()
+
+    def thaw(self) -> None:
+        """Forget the rendered values: the facts turned out to be others."""
+        self._frozen.clear()
+
+    def prefetch(self, task: Task, memory: Memory) -> list[Item]:
+        """Return the items of a task as far as they are known, whether or not its conditions are."""
+        try:
+            return self.resolve(task, memory)
+        except (NotYetKnown, InputError):
+            pass
+        try:
+            return list(self._resolve(replace(task, when=()), memory, handler=False))
+        except (NotYetKnown, InputError):
+            return []
+
+    def variables(self, task: Task, memory: Memory, item: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Return what templates see, the strongest first."""
+        scope = self.scope
+        return ChainMap(
+            *(dict(part) for part in (scope.extra, item or {}, scope.magic, memory.values)),
+            dict(task.vars),
+            self._play_vars,
+            dict(memory.facts),
+            dict(scope.variables),
+        )
+
+    def _dependent(self, names: set[str]) -> frozenset[str]:
+        """Return these names, and those of the variables that are made of them."""
+        texts = {**self.scope.variables, **{name: plain(node) for name, node in self._play_vars.items()}}
+        uses = {name: _used(value) for name, value in texts.items()} if names else {}
+        while more := {name for name, used in uses.items() if used & names} - names:
+            names |= more
+        return frozenset(names)
+
+    def bare(self, task: Task, *, handler: bool = False) -> Item:
+        """Return a task whose values are not known, to tell of it by its name."""
+        ctx = Context(host=self.scope.host, label=task.name, no_log=task.no_log is not False)
+        return Item(task=task, label=task.name, ctx=ctx, handler=handler, ignore_errors=task.ignore_errors is True)
+
+    def _learns_nothing(self, task: Task) -> bool:
+        if self._set:
+            return False
+        return not (_names(task) & self._learnt)
+
+    def _resolve(self, task: Task, memory: Memory, *, handler: bool) -> Iterator[Item]:
+        if task.loop is None:
+            yield self._item(task, memory, {}, None, handler=handler)
+            return
+        for variables, label in self._loop(task, memory):
+            yield self._item(task, memory, variables, label, handler=handler)
+
+    def _loop(self, task: Task, memory: Memory) -> Iterator[tuple[dict[str, Any], str]]:
+        loop = task.loop
+        assert loop is not None
+        templar = Templar(self.variables(task, memory))
+        try:
+            items = templar.render(loop.items)
+        except InputError:
+            if self._skipped(task, templar):
+                return
+            raise
+        if not isinstance(items, Sequence) or isinstance(items, str):
+            raise InputError(f"a loop wants a list, and got {items!r}", source=loop.items.source)
+        flat = [x for item in items for x in (item if isinstance(item, list) else [item])] if loop.flatten else items
+        for index, item in enumerate(flat):
+            variables = {loop.var: item, **({loop.index_var: index} if loop.index_var else {})}
+            label = str(item)
+            if loop.label is not None:
+                label = str(Templar(self.variables(task, memory, variables)).render(loop.label))
+            yield variables, label
+
+    def _item(
+        self, task: Task, memory: Memory, item: Mapping[str, Any], item_label: str | None, *, handler: bool
+    ) -> Item:
+        variables = self.variables(task, memory, item)
+        templar = Templar(variables)
+        name = str(templar.render(task.name)) if "{{" in task.name else task.name
+        label = f"{name} ({item_label})" if item_label is not None else name
+        ctx = self._context(task, templar, variables, label)
+        base = Item(
+            task=task,
+            label=name,
+            item=item_label,
+            value=item[task.loop.var] if task.loop else None,
+            ctx=ctx,
+            variables=variables,
+            ignore_errors=self._flag(task.ignore_errors, templar),
+            read_only=task.check_mode is not None and not self._flag(task.check_mode, templar),
+            notify=tuple(str(templar.render(one)) for one in task.notify),
+            handler=handler,
+        )
+        skipped = self._skipped(task, templar)
+        if skipped:
+            return replace(base, skipped=skipped)
+        return replace(base, action=self._action(task, templar))
+
+    def _skipped(self, task: Task, templar: Templar) -> str | None:
+        for condition in task.when:
+            if not _truth(templar.evaluate(condition)):
+                return condition.text or str(condition.value)
+        return None
+
+    def _flag(self, flag: bool | ScalarNode | None, templar: Templar) -> bool:
+        if flag is None or isinstance(flag, bool):
+            return bool(flag)
+        return _truth(templar.render(flag))
+
+    def _context(self, task: Task, templar: Templar, variables: Mapping[str, Any], label: str) -> Context:
+        scope = self.scope
+        login = scope.login_user or "root"
+
+        def render(kind: str, text: str) -> Any:
+            return templar.evaluate(text) if kind == "expression" else templar.text(text, label)
+
+        return Context(
+            host=scope.host,
+            label=label,
+            user=self._user(task, templar, login),
+            login_user=login,
+            variables=variables,
+            render=render,
+            find=lambda kind, name: find_file(task, kind, name),
+            check=scope.check,
+            no_log=self._flag(task.no_log, templar),
+            options=scope.options,
+            services=scope.services,
+        )
+
+    def _user(self, task: Task, templar: Templar, login: str) -> str:
+        play = self.scope.play
+        become = self.scope.become
+        for flag in (play.become, task.become):
+            become = become if flag is None else self._flag(flag, templar)
+        if not become:
+            return login
+        node = task.become_user or play.become_user
+        return str(templar.render(node)) if node is not None else self.scope.become_user or "root"
+
+    def _action(self, task: Task, templar: Templar) -> TaskType:
+        rendered: dict[str, object] = {}
+        for name, node in task.args.items():
+            value = templar.render(node)
+            if value is not OMIT:
+                rendered[name] = value
+        cls = self.scope.modules[task.module]
+        if getattr(cls, "any_argument", False):
+            rendered = {"free": rendered}
+        return decode(rendered, cls, task.place, strict=False)
+
+
+def _truth(value: object) -> bool:
+    return value.strip().lower() in TRUE if isinstance(value, str) else bool(value)
+
+
+def verdict(item: Item, conditions: tuple[ScalarNode, ...] | None, registered: object, otherwise: bool) -> bool:
+    """Evaluate changed_when or failed_when with what is registered; where the task has none, take the other answer.
+
+    Raises NotYetKnown where that depends on output that is still to come.
+    """
+    if conditions is None:
+        return otherwise
+    extra = {item.task.register: registered} if item.task.register else {}
+    templar = Templar(ChainMap(extra, dict(item.variables)))
+    return all(_truth(templar.evaluate(one)) for one in conditions)
+
+
+def _names(task: Task) -> frozenset[str]:
+    names: set[str] = set()
+    texts: list[object] = [task.name, *(plain(node) for node in (*task.args.values(), *task.vars.values()))]
+    texts += [plain(task.loop.items)] if task.loop else []
+    texts += [one.value for one in task.notify]
+    for value in texts:
+        names |= _used(value)
+    for condition in task.when:
+        if isinstance(condition.value, str):
+            names |= used_names("{{ " + condition.value + " }}")
+    return frozenset(names)
+
+
+def _used(value: object) -> frozenset[str]:
+    return frozenset(name for text in _strings(value) for name in used_names(text))
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _strings(one)
+    elif isinstance(value, Sequence):
+        for one in value:
+            yield from _strings(one)

@@ -1,0 +1,128 @@
+"""How one item of one task is planned to end, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from provisioner.events import Status, TaskResult
+from provisioner.model import Plan, Ran, Shown
+from provisioner.templating import Pending, Verbatim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from provisioner.compiler import Item
+    from provisioner.wire import Step
+
+NO_LOG = "the output is hidden, as no_log is set"
+
+
+@dataclass(order=True)
+class Cursor:
+    """Where a plan is: an entry of the agenda, and an item of its loop."""
+
+    position: int = 0
+    index: int = 0
+
+
+@dataclass(eq=False)
+class Outcome:
+    """One item: what was planned for it, and what became of that.
+
+    `result` is what is registered, None as long as only the device can tell. `undecided` says why its own output has
+    to be seen before anything is planned on it.
+    """
+
+    item: Item
+    at: Cursor
+    last: bool
+    status: Status
+    plan: Plan = field(default_factory=Plan)
+    step: Step | None = None
+    message: str | None = None
+    hint: str | None = None
+    assumed: tuple[str, ...] = ()
+    result: Mapping[str, Any] | None = None
+    ran: Ran | None = None
+    undecided: str | None = None
+
+    @property
+    def notifies(self) -> tuple[str, ...]:
+        """Return the handlers that it calls for."""
+        return self.item.notify if self.status == "changed" else ()
+
+    @property
+    def ignored(self) -> bool:
+        """Tell whether it failed and the host goes on."""
+        return self.status == "failed" and self.item.ignore_errors
+
+    @property
+    def ends_host(self) -> bool:
+        """Tell whether the host's run is over with it."""
+        return self.status == "failed" and not self.item.ignore_errors
+
+    @property
+    def registered(self) -> object:
+        """Return what later tasks see under the registered name; what a device said is never rendered."""
+        if self.result is None:
+            return self.pending
+        return Verbatim(dict(self.result))
+
+    @property
+    def pending(self) -> Pending:
+        """Return what stands for its result until that is there."""
+        return Pending(self.undecided or f"known after '{self.item.label}'", self.item.task.register or "")
+
+
+def gathered(part: Sequence[Outcome]) -> object:
+    """Return what a loop registers: the results of its items, and whether any changed, failed, or all were skipped."""
+    still_open = next((one for one in part if one.result is None), None)
+    if still_open is not None:
+        return still_open.pending
+    results = [{**(one.result or {}), "item": one.item.value} for one in part]
+    return Verbatim(
+        {
+            "results": results,
+            "changed": any(one.get("changed") for one in results),
+            "failed": any(one.get("failed") for one in results),
+            "skipped": all(one.get("skipped") for one in results),
+        }
+    )
+
+
+def task_result(outcome: Outcome, host: str, play: str) -> TaskResult:
+    """Return the record of an outcome for the reports; nothing of a no_log task is in it."""
+    item, ran, secret = outcome.item, outcome.ran, outcome.item.no_log
+    message = outcome.message
+    shows: tuple[Shown, ...] = tuple(shown for effect in outcome.plan.effects for shown in effect.shows)
+    return TaskResult(
+        host=host,
+        play=play,
+        task=item.label,
+        module=item.task.module,
+        status=outcome.status,
+        source=item.task.source,
+        item="(hidden)" if secret and item.item is not None else item.item,
+        shows=shows,
+        message=NO_LOG if secret and message else message,
+        hint=outcome.hint,
+        rc=ran.rc if ran else None,
+        stdout=ran.stdout if ran and not secret else "",
+        stderr=ran.stderr if ran and not secret else "",
+        assumed_after=outcome.assumed,
+        warnings=outcome.plan.warnings,
+        ignored=outcome.ignored,
+        handler=item.handler,
+        no_log=secret,
+        value=dict(outcome.result) if outcome.result and not secret else {},
+    )
+
+
+def base_result(plan: Plan, *, changed: bool, failed: bool = False) -> dict[str, Any]:
+    """Return what a task registers: the module's values, and whether it changed or failed."""
+    result: dict[str, Any] = {**plan.result, "changed": changed, "failed": failed}
+    message = plan.failed or plan.message
+    if message is not None:
+        result.setdefault("msg", message)
+    return result

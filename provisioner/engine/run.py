@@ -1,0 +1,467 @@
+"""One play on one host: plan against a view, send what is planned, go on from what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from provisioner.compiler import Compiler, HostScope, Memory
+from provisioner.errors import InputError, NotYetKnown, Refused
+from provisioner.events import Doing, Event, Noted, Progressed, TaskFinished
+from provisioner.model import ANYTHING, Effect, NeedLook, Observable, State, View
+from provisioner.playbook import selected
+from provisioner.templating import Pending
+from provisioner.wire import (
+    Batch,
+    Busy,
+    Ended,
+    Finished,
+    Probed,
+    Progress,
+    Reply,
+    Stale,
+    Started,
+    Step,
+    Waiting,
+)
+from provisioner.wire.owed import Owed, OwedState
+
+from .agenda import Agenda, Entry
+from .ledger import Ledger
+from .outcome import Cursor, Outcome, task_result
+from .planner import Planner, finish
+
+if TYPE_CHECKING:
+    from provisioner.compiler import Item
+
+Requests = Generator[Batch, Iterable[Reply], None]
+
+STALE_LIMIT = 3
+LOOK_LIMIT = 25
+RETURN_LIMIT = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a play is run on a host.
+
+    `facts` is looked at first and `derive` makes variables of its state; `assumed` is what it was in the last run.
+    `gate` is asked before a batch with changes is sent, and may say no. `privileged` tells that the shell is root's.
+    """
+
+    check: bool = False
+    force_handlers: bool = False
+    privileged: bool = True
+    facts: Observable[Any] | None = None
+    derive: Callable[[State], Mapping[str, Any]] = lambda _state: {}
+    assumed: State | None = None
+    tags: frozenset[str] = frozenset()
+    skip_tags: frozenset[str] = frozenset()
+    gate: Callable[[Sequence[Outcome]], bool] | None = None
+
+
+@dataclass
+class Summary:
+    """How a play ended on a host; `trips` counts its batches, `not_done` names what was planned and not run."""
+
+    failed: bool = False
+    interrupted: bool = False
+    declined: bool = False
+    not_done: tuple[str, ...] = ()
+    owed: tuple[str, ...] = ()
+    facts: State | None = None
+    trips: int = 0
+
+
+class HostRun:
+    """Runs one play on one host; `converge` yields batches, is sent their replies, and tells `emit` what happened."""
+
+    def __init__(self, scope: HostScope, options: Options, emit: Callable[[Event], None], memory: Memory) -> None:
+        self.host = scope.host
+        self.play = scope.play
+        self.options = options
+        self.emit = emit
+        self.summary = Summary()
+        self.compiler = Compiler(scope)
+        self.planner = Planner(check=options.check, privileged=options.privileged, owed_names=self._owed_names)
+        tasks = [one for one in scope.play.tasks if selected(one, options.tags, options.skip_tags)]
+        self.agenda = Agenda(tasks, scope.play.handlers)
+        self.total = len(tasks)
+        self.confirmed = Ledger(memory)
+        self.tentative = self.confirmed.copy()
+        self.view = View()
+        self.cursor = Cursor()
+        self.pending: list[Outcome] = []
+        self.ended = False
+        self._forgiven: tuple[str, ...] = ()
+        self._recalled: set[str] = set()
+        self._stale_at, self._stale_count = Cursor(-1), 0
+        self._look_at, self._look_count = Cursor(-1), 0
+
+    def converge(self) -> Requests:
+        """Bring the host to the state that the play declares, or tell what that would take."""
+        yield from self._first_look()
+        yield from self._work_off()
+        if self.summary.failed:
+            self._count_what_is_left()
+            if self.options.force_handlers:
+                yield from self._force_handlers()
+            self.summary.owed = tuple(self.confirmed.memory.notified)
+
+    def _work_off(self) -> Requests:
+        while True:
+            while not self.ended and self.cursor.position < len(self.agenda):
+                yield from self._consider()
+            if not self.pending and not self._forgiven:
+                return
+            yield from self._apply(more=False)
+
+    def _force_handlers(self) -> Requests:
+        self.agenda = Agenda((), self.play.handlers)
+        self.tentative, self.view, self.cursor, self.ended = self.confirmed.copy(), View(), Cursor(), False
+        yield from self._work_off()
+
+    # Looking.
+
+    def _first_look(self) -> Requests:
+        facts, assumed = self.options.facts, self.options.assumed
+        if facts and assumed is not None:
+            self._learn_facts(assumed)
+        self.emit(Doing(host=self.host, what="looking"))
+        yield from self._look([Owed(), *([facts] if facts else []), *self._foreseen(0)])
+        if facts and facts in self.view.probed:
+            self._take_facts(self.view.probed[facts])
+        earlier = self._own_owed()
+        if earlier:
+            names = ", ".join(earlier)
+            self.emit(Noted(host=self.host, message=f"owed by an earlier run, and run now: {names}", level="info"))
+
+    def _take_facts(self, state: State) -> None:
+        assumed = self.options.assumed
+        if assumed is None or assumed.render() != state.render():
+            self.compiler.thaw()
+        self._learn_facts(state)
+        self.summary.facts = state
+
+    def _learn_facts(self, state: State) -> None:
+        facts = self.options.derive(state)
+        self.confirmed.memory.facts = self.tentative.memory.facts = facts
+        self.compiler.log_in(facts.get("ansible_user_id"))
+
+    def _look(self, wanted: Iterable[Observable[Any]], reconnect: float | None = None) -> Requests:
+        missing = tuple(one for one in wanted if not self.view.has(one))
+        self.summary.trips += 1
+        replies = yield Batch(looks=missing, reconnect=reconnect)
+        for reply in replies:
+            if isinstance(reply, Probed):
+                self.view.learn(reply.observable, reply.observable.state.parse(reply.text))
+
+    def _look_again(self, observable: Observable[Any]) -> Requests:
+        self._look_count = self._look_count + 1 if self._look_at == self.cursor else 1
+        self._look_at = replace(self.cursor)
+        if self._look_count > LOOK_LIMIT:
+            raise RuntimeError(f"{observable} is asked for again and again")
+        yield from self._look([observable, *self._foreseen(self.cursor.position)])
+
+    def _foreseen(self, position: int) -> list[Observable[Any]]:
+        """Return what the entries from here on will look at, as far as that is known."""
+        memory = self.tentative.memory.copy()
+        tasks = [entry.task for entry in self.agenda.entries[position:] if entry.task and not entry.handler]
+        for task in tasks:
+            if task.register and task.register not in memory.values:
+                memory.values[task.register] = Pending(f"known after '{task.name}'", task.register)
+        items = (item for task in (*tasks, *self.agenda.handlers) for item in self.compiler.prefetch(task, memory))
+        return [one for item in items for one in _looks_of(item)]
+
+    # Planning.
+
+    def _consider(self) -> Requests:
+        entry = self.agenda.entries[self.cursor.position]
+        if entry.task is None:
+            self._flush_handlers()
+            return
+        last = True
+        try:
+            items = self.compiler.resolve(entry.task, self.tentative.memory, handler=entry.handler)
+            if not items:
+                self._accept(self._told(entry, "skipped", "the loop has no items"))
+                return
+            last = self.cursor.index + 1 == len(items)
+            outcome = self.planner.plan(items[self.cursor.index], self.cursor, self.view, last=last)
+        except NeedLook as need:
+            yield from self._look_again(need.observable)
+        except NotYetKnown as unknown:
+            yield from self._barrier(entry, unknown.reason, last=last)
+        except InputError as error:
+            self._accept(self._told(entry, "failed", str(error), error.hint))
+        else:
+            self._accept(outcome)
+            yield from self._send_if_fenced(outcome)
+
+    def _told(self, entry: Entry, status: Any, message: str, hint: str | None = None, *, last: bool = True) -> Outcome:
+        """Return an outcome of a task without a plan."""
+        assert entry.task is not None
+        item = self.compiler.bare(entry.task, handler=entry.handler)
+        outcome = Outcome(item, replace(self.cursor), last, status, message=message, hint=hint)
+        if status != "unknown":
+            failed, skipped = status == "failed", status == "skipped"
+            outcome.result = {"changed": False, "failed": failed, "skipped": skipped, "msg": message, "results": []}
+        return outcome
+
+    def _barrier(self, entry: Entry, reason: str, *, last: bool) -> Requests:
+        """Something is known only after what is planned so far was done: do it, or in a dry run say so."""
+        if self.options.check:
+            outcome = self._told(entry, "unknown", reason, last=last)
+            self._accept(outcome)
+            self.view.disturbances.append((ANYTHING, outcome.item.label))
+        elif any(outcome.step for outcome in self.pending):
+            yield from self._apply(more=True)
+        else:
+            self._accept(self._told(entry, "failed", f"this cannot be told: {reason}"))
+
+    def _accept(self, outcome: Outcome) -> None:
+        """Take a planned outcome as done, for the plan of what follows."""
+        for effect in outcome.plan.effects:
+            self.view.lay(_calmed(effect) if outcome.item.read_only else effect, outcome.item.label)
+        self.pending.append(outcome)
+        self.tentative.enter(outcome, self._handlers_of(outcome.notifies))
+        self.ended = self.ended or outcome.ends_host
+        at = outcome.at
+        self.cursor = Cursor(at.position + 1) if outcome.last else Cursor(at.position, at.index + 1)
+        if not any(self._to_send(one) for one in self.pending):
+            self._emit_through(None)
+
+    def _to_send(self, outcome: Outcome) -> bool:
+        return outcome.step is not None and (not self.options.check or outcome.item.read_only)
+
+    # Handlers.
+
+    def _flush_handlers(self) -> None:
+        recalled = [name for name in self._own_owed() if name not in self._recalled]
+        self._recalled.update(recalled)
+        self.agenda.flush(self.cursor.position, [*self.tentative.memory.notified, *recalled])
+        self.cursor = Cursor(self.cursor.position + 1)
+
+    def _handlers_of(self, notified: Iterable[str]) -> list[str]:
+        wanted = set(notified)
+        return [task.name for task in self.agenda.handlers if task.name in wanted or set(task.listen) & wanted]
+
+    def _owed_names(self, notified: Iterable[str]) -> tuple[str, ...]:
+        return tuple(f"{self._owed_prefix}{name}".replace("\n", " ") for name in self._handlers_of(notified))
+
+    @property
+    def _owed_prefix(self) -> str:
+        return f"{self.play.name}: "
+
+    def _own_owed(self) -> list[str]:
+        owed = self.view.probed.get(Owed())
+        names = (owed.handlers or ()) if isinstance(owed, OwedState) else ()
+        prefix = self._owed_prefix
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    # Applying.
+
+    def _send_if_fenced(self, outcome: Outcome) -> Requests:
+        """Send at once what decides by its output how to go on, ends the session, or runs in a dry run too."""
+        if not self._to_send(outcome) or outcome.step is None:
+            return
+        if self.options.check or outcome.undecided or outcome.step.ends_session:
+            yield from self._apply(more=not (self.options.check or outcome.step.ends_session))
+
+    def _apply(self, *, more: bool) -> Requests:
+        outcomes = [one for one in self.pending if self._to_send(one)]
+        if not outcomes and not self._forgiven:
+            self._emit_through(None)
+            return
+        if self.options.gate and outcomes and not self.options.gate(outcomes):
+            self.summary.declined = True
+            self._stop_before(outcomes[0])
+            return
+        batch, numbered = self._batch(outcomes, more=more)
+        witnesses = dict(self.view.probed)
+        self.summary.trips += 1
+        replies = yield batch
+        yield from self._hear(batch, replies, numbered, witnesses)
+
+    def _batch(self, outcomes: Sequence[Outcome], *, more: bool) -> tuple[Batch, dict[int, Outcome]]:
+        numbered = dict(enumerate(outcomes))
+        steps = [replace(one.step, number=n) for n, one in numbered.items() if one.step]
+        for outcome, step in zip(outcomes, steps, strict=True):
+            outcome.step = step
+        relook: list[Observable[Any]] = []
+        if not self.options.check:
+            start = outcomes[0].at.position if outcomes else self.cursor.position
+            relook = [Owed(), *(guard.observable for step in steps for guard in step.guards), *self._foreseen(start)]
+        if self._forgiven:
+            steps.append(Step(number=len(steps), settles=self._forgiven))
+            self._forgiven = ()
+        return Batch(steps=tuple(steps), relook=tuple(relook), more=more), numbered
+
+    def _hear(
+        self,
+        batch: Batch,
+        replies: Iterable[Reply],
+        outcomes: Mapping[int, Outcome],
+        before: Mapping[Observable[Any], State],
+    ) -> Requests:
+        fresh = View()
+        stale: Outcome | None = None
+        status = "lost"
+        for reply in replies:
+            if isinstance(reply, Probed):
+                fresh.learn(reply.observable, reply.observable.state.parse(reply.text))
+            elif isinstance(reply, Stale):
+                stale = outcomes[reply.step]
+            elif isinstance(reply, Finished) and reply.step in outcomes:
+                self._finished(outcomes[reply.step], reply)
+            elif isinstance(reply, Ended):
+                status = reply.status
+            else:
+                self._tell(reply, outcomes)
+        yield from self._go_on(batch, status, fresh, stale, before)
+
+    def _tell(self, reply: Reply, outcomes: Mapping[int, Outcome]) -> None:
+        if isinstance(reply, Started) and reply.step in outcomes:
+            outcome = outcomes[reply.step]
+            step = min(outcome.at.position + 1, self.total)
+            self.emit(Doing(host=self.host, what=outcome.item.label, step=step, steps=self.total))
+        elif isinstance(reply, Progress):
+            self.emit(Progressed(host=self.host, text=reply.text))
+        elif isinstance(reply, Waiting):
+            self.emit(Doing(host=self.host, what=f"waiting for another run on the device ({reply.owner})"))
+        elif isinstance(reply, Busy):
+            raise Refused(
+                f"another run is at work on this device: {reply.owner}",
+                hint="wait for it to end, or end that process on the device",
+            )
+
+    def _finished(self, outcome: Outcome, reply: Finished) -> None:
+        owed = outcome.step.owes if outcome.step else ()
+        finish(outcome, reply)
+        if owed and outcome.status == "ok":
+            self._forgiven += tuple(one for one in owed if one not in self._noted_names())
+        self._emit_through(outcome)
+
+    def _noted_names(self) -> tuple[str, ...]:
+        return self._owed_names(self.confirmed.memory.notified)
+
+    def _go_on(
+        self,
+        batch: Batch,
+        status: str,
+        fresh: View,
+        stale: Outcome | None,
+        before: Mapping[Observable[Any], State],
+    ) -> Requests:
+        if status in ("unwritable", "busy"):
+            raise Refused(
+                "the device does not take the run's own files (/run/provision and /var/lib/provision)",
+                hint="is its file system read-only, or full?",
+            )
+        unfinished = next((one for one in self.pending if self._to_send(one)), None)
+        if status == "stale" and stale is not None:
+            self._count_stale(stale)
+            self._rewind(stale, fresh)
+        elif status in ("stopped", "failed"):
+            self.summary.interrupted = status == "stopped"
+            self._stop_before(unfinished)
+        elif status != "done" and unfinished is not None:
+            self._rewind(unfinished, View())
+        else:
+            self._emit_through(None)
+            self._begin_again(fresh if batch.more else View())
+            leaving = next((effect for step in batch.steps for effect in step.effects if effect.ends_session), None)
+            if leaving is not None:
+                yield from self._come_back(leaving, before)
+
+    def _begin_again(self, fresh: View) -> None:
+        """Plan on from what the device told last; a dry run keeps what it has laid over."""
+        if self.options.check:
+            return
+        facts, owed = self.options.facts, Owed()
+        kept = {one: self.view.probed[one] for one in (facts, owed) if one and one in self.view.probed}
+        self.tentative = self.confirmed.up_to(self.cursor)
+        self.view = fresh
+        for one, state in kept.items():
+            self.view.probed.setdefault(one, state)
+
+    def _count_stale(self, outcome: Outcome) -> None:
+        self._stale_count = self._stale_count + 1 if outcome.at == self._stale_at else 1
+        self._stale_at = outcome.at
+        if self._stale_count >= STALE_LIMIT:
+            raise Refused(
+                f"'{outcome.item.label}': what it rests on changed under it {STALE_LIMIT} times in a row",
+                hint="is something else managing this device?",
+            )
+
+    def _rewind(self, outcome: Outcome, fresh: View) -> None:
+        """What was planned from here on is planned again."""
+        self._emit_before(outcome)
+        self.pending, self.ended = [], False
+        self.cursor = replace(outcome.at)
+        self.agenda.rewind(self.cursor.position)
+        self._recalled = set()
+        self._begin_again(fresh)
+
+    def _come_back(self, leaving: Effect, before: Mapping[Observable[Any], State]) -> Requests:
+        """Wait until the device is back from a reboot, by the witness that has to differ."""
+        facts, witness = self.options.facts, leaving.witness
+        looks = [one for one in (Owed(), witness, facts) if one]
+        for _ in range(RETURN_LIMIT):
+            self.emit(Doing(host=self.host, what="waiting for the device to come back"))
+            self.view = View()
+            yield from self._look(looks, reconnect=float(leaving.timeout))
+            if witness is None or self.view.probed.get(witness) != before.get(witness):
+                if facts and facts in self.view.probed:
+                    self._take_facts(self.view.probed[facts])
+                return
+        raise Refused("the device was to reboot, and did not", hint="look at its console")
+
+    # Telling.
+
+    def _emit_before(self, outcome: Outcome | None) -> None:
+        while self.pending and self.pending[0] is not outcome:
+            self._emit(self.pending.pop(0))
+
+    def _emit_through(self, outcome: Outcome | None) -> None:
+        """Tell of what is settled: all up to an outcome, or all there is."""
+        self._emit_before(outcome)
+        if self.pending:
+            self._emit(self.pending.pop(0))
+
+    def _emit(self, outcome: Outcome) -> None:
+        self.confirmed.enter(outcome, self._handlers_of(outcome.notifies))
+        self.emit(TaskFinished(result=task_result(outcome, self.host, self.play.name)))
+        if outcome.ends_host:
+            self.summary.failed = True
+            self.ended = True
+
+    def _stop_before(self, outcome: Outcome | None) -> None:
+        """End here: of what was planned, the part before an outcome is told of, and nothing after a failure."""
+        self.ended = True
+        if not self.summary.failed:
+            self._emit_before(outcome)
+        if self.pending:
+            self.cursor = replace(self.pending[0].at)
+        self.pending = []
+        self._count_what_is_left()
+
+    def _count_what_is_left(self) -> None:
+        if not self.summary.not_done:
+            rest = self.agenda.entries[self.cursor.position :]
+            self.summary.not_done = tuple(entry.task.name for entry in rest if entry.task)
+
+
+def _calmed(effect: Effect) -> Effect:
+    """Return the effect of a task that was declared to be read-only."""
+    return replace(effect, disturbs=())
+
+
+def _looks_of(item: Item) -> Iterable[Observable[Any]]:
+    if item.action is None:
+        return ()
+    try:
+        return tuple(item.action.looks_at(item.ctx))
+    except (NotYetKnown, InputError):
+        return ()

@@ -1,0 +1,62 @@
+"""An inventory that was read: hosts in order, groups with all their members, vars merged once per set of groups."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.inventory import patterns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from provisioner.document import Caution, MapNode
+    from provisioner.errors import Source
+
+STATE = ".provision"
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A device: its name, its variables (inventory only), its groups in alphabetical order, and where it is named."""
+
+    name: str
+    vars: Mapping[str, object]
+    groups: tuple[str, ...]
+    source: Source
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inventory:
+    """The hosts and groups of one inventory; `path` is its file or folder, and None for a list of names."""
+
+    path: Path | None
+    hosts: Mapping[str, Host]
+    groups: Mapping[str, tuple[str, ...]]
+    warnings: tuple[Caution, ...] = ()
+    layers: Mapping[str, Sequence[MapNode]] = field(default_factory=dict, repr=False)
+    """Where each host's variables were written, lowest precedence first; hosts of the same groups share a part."""
+    group_layers: Mapping[tuple[str, ...], Sequence[MapNode]] = field(default_factory=dict, repr=False)
+
+    def select(self, pattern: str) -> tuple[Host, ...]:
+        """Return the hosts that an Ansible pattern means; a name in it that matches nothing is an InputError."""
+        return tuple(self.hosts[name] for name in patterns.select(pattern, tuple(self.hosts), self.groups))
+
+    def var_source(self, host: str | Host, name: str) -> Source | None:
+        """Return where the variable that a host sees was written."""
+        found = host if isinstance(host, Host) else self.hosts[host]
+        for layers in (self.layers.get(found.name, ()), self.group_layers.get(found.groups, ())):
+            for layer in reversed(layers):
+                if node := layer.get(name):
+                    return node.source
+        return None
+
+    @property
+    def state_dir(self) -> Path:
+        """Return the folder for what is kept about these hosts; Ansible skips its dot name."""
+        if self.path is None:
+            home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+            return Path(home) / "provision"
+        return (self.path if self.path.is_dir() else self.path.parent) / STATE

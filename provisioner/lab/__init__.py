@@ -1,0 +1,212 @@
+"""A lab of simulated Jetson devices, so that a playbook can be tried before it meets hardware.
+
+`ensure` starts what is not running and says how to reach it; the devices keep their state until `reset`. Three backends:
+*namespace* (a real shell behind a real SSH server, in namespaces of the machine), *container* (the same in a local
+engine) and *model* (no shell and no SSH: states as data, see model.py; here only its registry runs).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provisioner.errors import InputError, ProvisionError
+from provisioner.lab import places
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BACKENDS = ("namespace", "container", "model")
+USER = "nvidia"
+_PATIENCE = 60.0
+_WHAT = {
+    "namespace": "real SSH servers on 127.0.0.1, each with a root and namespaces of its own",
+    "model": "states held as data, without shell and without SSH",
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """How to log in to a simulated device."""
+
+    host: str
+    port: int
+    user: str
+    key_file: Path
+    known_hosts: Path
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running lab."""
+
+    backend: str
+    banner: str
+    registry: str
+    devices: Mapping[str, Address] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of a lab: its devices, and whether they run."""
+
+    running: bool
+    folder: Path
+    backend: str | None = None
+    devices: Mapping[str, str] = field(default_factory=dict)
+    pid: int | None = None
+
+
+def ensure(name: str, devices: Mapping[str, str], *, backend: str | None = None) -> Lab:
+    """Return the lab called name with these devices (host: simulate-id), starting what is not running."""
+    folder = places.home(name)
+    facts = places.read_json(folder / "lab.json")
+    if not (_fits(facts, devices, backend) and places.running(folder)):
+        places.private(folder)
+        with places.alone(folder / "starting"):
+            facts = places.read_json(folder / "lab.json")
+            if not (_fits(facts, devices, backend) and places.running(folder)):
+                facts = _start(folder, devices, backend)
+    return _lab(folder, facts)
+
+
+def status(name: str) -> Status:
+    """Tell what the lab called name is doing."""
+    folder = places.home(name)
+    facts = places.read_json(folder / "lab.json")
+    if facts and places.running(folder):
+        return Status(True, folder, facts["backend"], facts["devices"], facts["pid"])
+    known = places.read_json(folder / "request.json")
+    return Status(False, folder, known.get("backend"), known.get("devices", {}))
+
+
+def down(name: str) -> bool:
+    """Stop the lab; its devices keep their disks. Return whether it was running."""
+    return _stop(places.home(name))
+
+
+def reset(name: str) -> bool:
+    """Stop the lab and give it new devices. Return whether there was one."""
+    import shutil  # noqa: PLC0415 - the fast path of `ensure` needs neither
+
+    folder = places.home(name)
+    if not folder.exists():
+        return False
+    _stop(folder)
+    from provisioner.lab.namespace import erase  # noqa: PLC0415
+
+    for device in (folder / "devices").glob("*"):
+        erase(device / "root")
+    shutil.rmtree(folder)
+    return True
+
+
+def choose_backend(forced: str | None = None) -> tuple[str, tuple[str, ...]]:
+    """Return the first backend that works here, and why those before it were not taken."""
+    from provisioner.lab import container, namespace  # noqa: PLC0415 - only a lab that starts needs them
+
+    wanted = forced or os.environ.get("PROVISION_LAB_BACKEND") or ""
+    if wanted and wanted not in BACKENDS:
+        raise InputError(f"no lab backend is called {wanted!r}", hint=f"one of: {', '.join(BACKENDS)}")
+    if wanted == "model":
+        return "model", ()
+    reasons = []
+    for name, reason in (("namespace", lambda: namespace.works(places.home(".trial"))), ("container", container.works)):
+        if wanted in ("", name):
+            why = reason()
+            if why is None:
+                return name, tuple(reasons)
+            reasons.append(f"{name}: {why}")
+    if wanted:
+        raise ProvisionError(f"the lab's backend {reasons[0]}", hint="leave the choice open, or take 'model'")
+    return "model", tuple(reasons)
+
+
+def _fits(facts: Mapping[str, Any], devices: Mapping[str, str], backend: str | None) -> bool:
+    wanted = backend or os.environ.get("PROVISION_LAB_BACKEND") or facts.get("backend")
+    same = facts.get("devices") == dict(devices) and facts.get("backend") == wanted
+    return same and facts.get("code") == _code()
+
+
+def _code() -> int:
+    """Return what changes with the lab's own files: a lab that an older version started is started anew."""
+    return sum(entry.stat().st_mtime_ns for entry in _files(Path(__file__).parent)) % (1 << 52)
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir() and entry.name != "__pycache__":
+                found += _files(Path(entry.path))
+            elif entry.is_file():
+                found.append(entry)
+    return found
+
+
+def _start(folder: Path, devices: Mapping[str, str], backend: str | None) -> dict[str, Any]:
+    from provisioner.lab import catalogue  # noqa: PLC0415 - only a lab that starts needs it
+
+    for simulate in devices.values():
+        catalogue.model(simulate)
+    _stop(folder)
+    name, reasons = choose_backend(backend)
+    request = {"devices": dict(devices), "backend": name, "banner": _banner(name, devices, reasons), "code": _code()}
+    places.write_json(folder / "request.json", request)
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "provisioner.lab.supervisor", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    return _ready(folder, process)
+
+
+def _ready(folder: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    deadline = time.monotonic() + _PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        facts = places.read_json(folder / "lab.json")
+        if facts.get("pid") == process.pid:
+            process.returncode = 0  # it outlives us: no wait, and no warning about it
+            return facts
+        time.sleep(0.01)
+    last = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
+    raise ProvisionError("the lab did not start: " + " / ".join(last), hint=f"its log: {folder / 'log'}")
+
+
+def _stop(folder: Path) -> bool:
+    if not places.running(folder):
+        return False
+    pid = places.read_json(folder / "lab.json").get("pid")
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _PATIENCE
+    while places.running(folder):
+        if time.monotonic() > deadline:
+            raise ProvisionError(f"the lab in {folder} does not stop", hint=f"its process is {pid}")
+        time.sleep(0.01)
+    return True
+
+
+def _banner(backend: str, devices: Mapping[str, str], reasons: tuple[str, ...]) -> str:
+    count = f"{len(devices)} simulated device{'' if len(devices) == 1 else 's'}"
+    line = f"simulation: {count}, backend {backend} ({_WHAT.get(backend, backend)})"
+    return "\n".join([line, *(f"simulation: not taken: {reason}" for reason in reasons)])
+
+
+def _lab(folder: Path, facts: Mapping[str, Any]) -> Lab:
+    addresses = {
+        host: Address("127.0.0.1", port, USER, folder / "id_ed25519", folder / "devices" / host / "known_hosts")
+        for host, port in facts["ports"].items()
+    }
+    return Lab(facts["backend"], facts["banner"], facts["registry"], addresses)

@@ -1,0 +1,158 @@
+"""The devices that can be simulated: devices.yaml, and the disk that a freshly flashed one has."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import InputError
+
+_DATA = Path(__file__).with_name("devices.yaml")
+_CODENAMES = {"18.04": "bionic", "20.04": "focal", "22.04": "jammy", "24.04": "noble"}
+_NAMES = {"bionic": "Bionic Beaver", "focal": "Focal Fossa", "jammy": "Jammy Jellyfish", "noble": "Noble Numbat"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One kind of simulated device, on one release."""
+
+    id: str
+    data: dict[str, Any]
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def codename(self) -> str:
+        """Return the name of its Ubuntu release."""
+        return _CODENAMES[str(self.data["ubuntu"])]
+
+
+@cache
+def everything() -> dict[str, Any]:
+    """Return the whole catalogue."""
+    import yaml  # noqa: PLC0415 - the lab's fast path does not read the catalogue
+
+    loaded = yaml.load(_DATA.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    if not isinstance(loaded, dict):
+        raise TypeError(f"{_DATA} holds no mapping")
+    return loaded
+
+
+def model(simulate: str) -> Model:
+    """Return what `simulate: ID [SETTING=VALUE ...]` of an inventory names."""
+    name, *words = simulate.split() or [""]
+    devices = everything()["devices"]
+    if name not in devices:
+        raise InputError(f"no simulated device is called {name!r}", hint=f"simulate is one of: {', '.join(devices)}")
+    settings = dict(word.partition("=")[::2] for word in words)
+    unknown = set(settings) - {"sudo_password", "login_password"}
+    if unknown:
+        raise InputError(f"unknown setting of a simulated device: {', '.join(sorted(unknown))}")
+    return Model(name, devices[name], settings)
+
+
+def packages(found: Model) -> dict[str, Any]:
+    """Return the packages that the device's apt offers or that it came with."""
+    shared = everything()["packages"]
+    return {name: {**shared.get(name, {}), **(own or {})} for name, own in found.data["packages"].items()}
+
+
+def device_state(found: Model) -> str:
+    """Return what the stand-ins are told about the device."""
+    keys = ("kernel", "model", "ubuntu", "release", "power", "tegrastats", "gpu", "docker_needs_raw_table")
+    told = {key: found.data[key] for key in keys if key in found.data}
+    told |= {"id": found.id, "codename": found.codename, "packages": packages(found), "settings": found.settings}
+    told |= {"units": everything()["units"]}
+    return json.dumps(told)
+
+
+def files(found: Model, host: str, key: str) -> dict[str, dict[str, Any]]:
+    """Return the files of a freshly flashed device, for the user nvidia with this authorized key."""
+    shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
+    texts = {
+        "/etc/hostname": f"{host}\n",
+        "/etc/hosts": f"127.0.0.1\tlocalhost\n127.0.1.1\t{host}\n",
+        "/etc/passwd": everything()["passwd"] + f"nvidia:x:1000:1000:NVIDIA:/home/nvidia:{shell}\n",
+        "/etc/group": everything()["group"],
+        "/etc/os-release": _os_release(found),
+        "/etc/nv_tegra_release": found.data["release"],
+        "/etc/apt/sources.list": _ubuntu_sources(found),
+        "/etc/apt/sources.list.d/nvidia-l4t-apt-source.list": _nvidia_sources(found),
+        "/etc/nvpmodel.conf": "".join(f"< POWER_MODEL ID={n} NAME={name} >\n" for n, name in _modes(found)),
+        "/home/nvidia/.ssh/authorized_keys": key,
+        "/var/lib/dpkg/status": _dpkg_status(found),
+        **everything()["files"],
+        **found.data.get("installed_files", {}),
+    }
+    made = {path: {"content": text} for path, text in texts.items()}
+    made["/home/nvidia/.ssh/authorized_keys"]["mode"] = 0o600
+    made["/etc/shadow"] = {"content": "root:*:19000:0:99999:7:::\nnvidia:*:19000:0:99999:7:::\n", "mode": 0o640}
+    return made
+
+
+def folders() -> dict[str, dict[str, Any]]:
+    """Return the folders of a freshly flashed device and their modes."""
+    return {path: {"mode": mode} for path, mode in everything()["folders"].items()}
+
+
+def owners() -> dict[str, tuple[int, int]]:
+    """Return what does not belong to root on a freshly flashed device."""
+    own = (1000, 1000)
+    ssh = "/home/nvidia/.ssh"
+    return {"/home/nvidia": own, ssh: own, f"{ssh}/authorized_keys": own, "/etc/shadow": (0, 42)}
+
+
+def links() -> dict[str, str]:
+    """Return the links of a device's /etc: the machine's programs run there, so its alternatives count."""
+    folder = Path("/etc/alternatives")
+    found = {str(path): os.readlink(path) for path in folder.iterdir() if path.is_symlink()} if folder.is_dir() else {}
+    return found | {"/var/run": "/run", "/var/lock": "/run/lock", "/etc/mtab": "/proc/self/mounts"}
+
+
+def _modes(found: Model) -> list[tuple[int, str]]:
+    return list(enumerate(found.data["power"]))
+
+
+def _os_release(found: Model) -> str:
+    version, code = str(found.data["ubuntu"]), found.codename
+    name = f"Ubuntu {found.data.get('ubuntu_point', version)} LTS"
+    return (
+        f'PRETTY_NAME="{name}"\nNAME="Ubuntu"\nVERSION_ID="{version}"\nVERSION="{name[7:]} ({_NAMES[code]})"\n'
+        f"VERSION_CODENAME={code}\nID=ubuntu\nID_LIKE=debian\nUBUNTU_CODENAME={code}\n"
+    )
+
+
+def _ubuntu_sources(found: Model) -> str:
+    site = "http://ports.ubuntu.com/ubuntu-ports/"
+    suites = (found.codename, f"{found.codename}-updates", f"{found.codename}-security")
+    return "".join(f"deb {site} {suite} main restricted universe multiverse\n" for suite in suites)
+
+
+def _nvidia_sources(found: Model) -> str:
+    site = "https://repo.download.nvidia.com/jetson"
+    return "".join(f"deb {site}/{part} {found.data['suite']} main\n" for part in found.data["repositories"])
+
+
+def _dpkg_status(found: Model) -> str:
+    return "\n".join(
+        _stanza(name, entry) for name, entry in sorted(packages(found).items()) if entry.get("installed")
+    )
+
+
+def _stanza(name: str, entry: dict[str, Any]) -> str:
+    depends = entry.get("depends")
+    lines = [
+        f"Package: {name}",
+        "Status: install ok installed",
+        f"Priority: {entry.get('priority', 'optional')}",
+        f"Section: {entry.get('section', 'admin')}",
+        f"Maintainer: {entry.get('maintainer', 'Simulated <lab@localhost>')}",
+        f"Architecture: {entry.get('architecture', 'arm64')}",
+        f"Version: {entry.get('installed')}",
+        *([f"Depends: {', '.join(depends)}"] if depends else []),
+        f"Description: {entry.get('description', name + ' (simulated)')}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,28 @@
+"""The lab's SSH keys: made once, ed25519, in OpenSSH's own format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pair(path: Path, comment: str) -> str:
+    """Make a key pair at path unless there is one; return the public line."""
+    public = path.with_name(path.name + ".pub")
+    if not public.exists():
+        _make(path, public, comment)
+    return public.read_text(encoding="ascii").strip()
+
+
+def _make(path: Path, public: Path, comment: str) -> None:
+    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - once in a lab's life
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
+    key = Ed25519PrivateKey.generate()
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption()))
+    line = key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH)
+    public.write_text(f"{line.decode()} {comment}\n", encoding="ascii")

@@ -1,0 +1,68 @@
+"""Where a lab keeps what it has on the machine's disk."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def home(name: str) -> Path:
+    """Return the folder of the lab called name."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    return Path(base, "provision", "lab", name)
+
+
+def private(path: Path) -> Path:
+    """Make a folder that only its owner can enter, and return it."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    draft.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds, or nothing if there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def running(folder: Path) -> bool:
+    """Tell whether a supervisor lives: it holds its lock for as long as it does."""
+    try:
+        fd = os.open(folder / "alive", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock at path meanwhile."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,78 @@
+"""Lines for a pipe: no colour, no cursor, nothing that a log would not want to hold."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+from provisioner.events import Doing, Progressed, RunFinished, RunStarted, TaskFinished
+from provisioner.report.blocks import Narrator
+from provisioner.report.closing import closing
+from provisioner.report.recap import Recap
+from provisioner.report.text import encodable, one_line, row, size, to_plain
+
+if TYPE_CHECKING:
+    from provisioner.events import Event
+    from provisioner.report.text import Row
+
+EVERY = 10.0  # seconds between two lines that only tell how far a host is
+
+
+class PlainReport:
+    """Writes a run as lines to a stream."""
+
+    def __init__(self, stream: TextIO, verbosity: int = 0, *, diff: bool = False) -> None:
+        self.recap = Recap()
+        self._stream = stream
+        self._narrator = Narrator(verbosity, diff=diff)
+        self._lock = threading.Lock()
+        self._last: dict[str, float] = {}
+        self._doing: dict[str, Doing] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Write what an event is worth; a block is never torn by another thread's."""
+        with self._lock:
+            self.recap(event)
+            if isinstance(event, RunStarted):
+                self._last.clear()
+            rows = self._narrator.rows(event)
+            if isinstance(event, Doing | Progressed):
+                rows = self._sparse(event)
+            elif isinstance(event, RunFinished):
+                rows = closing(self.recap)
+            elif isinstance(event, TaskFinished) and rows:
+                self._last[event.result.host] = event.at
+            self._write(rows)
+
+    def close(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+    def _sparse(self, event: Doing | Progressed) -> list[Row]:
+        """Return a row for a host of which nothing was written for a while."""
+        if isinstance(event, Doing):
+            self._doing[event.host] = event
+        if event.at - self._last.setdefault(event.host, event.at) < EVERY:
+            return []
+        self._last[event.host] = event.at
+        return [row(*self._narrator.lead(event.host, "...", ""), self._how_far(event))]
+
+    def _how_far(self, event: Doing | Progressed) -> str:
+        doing = self._doing.get(event.host)
+        step = f"{doing.step}/{doing.steps} " if doing and doing.steps else ""
+        what = step + one_line(doing.what) if doing else ""
+        if isinstance(event, Doing):
+            return what
+        return ": ".join(part for part in (what, amount(event.done, event.total), one_line(event.text)) if part)
+
+    def _write(self, rows: list[Row]) -> None:
+        if rows:
+            self._stream.write(encodable("".join(f"{to_plain(line)}\n" for line in rows), self._stream))
+            self._stream.flush()
+
+
+def amount(done: int | None, total: int | None) -> str:
+    """Return how many bytes are done, of how many where that is known."""
+    if done is None:
+        return ""
+    return f"{size(done)} / {size(total)}" if total else size(done)

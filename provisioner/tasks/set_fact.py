@@ -1,0 +1,37 @@
+"""set_fact: names that the rest of the run knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from provisioner.errors import InputError
+from provisioner.model import Context, Plan, TaskType, View, task
+
+
+@task
+@dataclass(frozen=True, kw_only=True)
+class SetFact(TaskType):
+    """Sets variables of a host from here on."""
+
+    free: dict[str, Any] = field(default_factory=dict)
+    cacheable: bool = False
+
+    name: ClassVar[str] = "set_fact"
+    read_only: ClassVar[bool] = True
+    any_argument: ClassVar[bool] = True
+    free_keys: ClassVar[str] = "free"
+    example: ClassVar[str] = 'set_fact: {image: "{{ jetson.image }}"}'
+
+    def __post_init__(self) -> None:
+        """Check that every name can be one of a variable."""
+        if not self.free:
+            raise InputError("No key/value pairs provided, at least one is required for this action to succeed")
+        for name in self.free:
+            if not name.isidentifier():
+                raise InputError(f"the variable name {name!r} is not valid: letters, digits and underscores only")
+
+    def plan(self, view: View, ctx: Context) -> Plan:
+        """Return the facts."""
+        del view, ctx
+        return Plan(sets=self.free, result={"ansible_facts": self.free, "_ansible_facts_cacheable": self.cacheable})

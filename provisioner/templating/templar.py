@@ -1,0 +1,250 @@
+"""Templar: values and expressions rendered for one host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from provisioner.document import ListNode, MapNode, Node, ScalarNode, UnsafeText, Vault, is_template, near
+from provisioner.errors import InputError, NotYetKnown, Source
+from provisioner.templating.lookups import Lookups
+from provisioner.templating.names import explain
+from provisioner.templating.values import OMIT, UndefinedVariable, Verbatim, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+_USER_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+
+
+class Templar:
+    """Renders with the variables of one host; variables may hold templates themselves, and are rendered when used.
+
+    A variable's value may be a Node, ordinary Python, Verbatim (data from a device, never rendered) or Pending.
+    """
+
+    def __init__(self, variables: Mapping[str, object], *, base_dirs: Sequence[Path] = ()) -> None:
+        self.variables = variables
+        self.base_dirs = tuple(base_dirs)
+        self._scope = _Scope(self)
+
+    def with_vars(self, extra: Mapping[str, object]) -> Templar:
+        """Return a templar in which these variables come before the others."""
+        return Templar({**self.variables, **extra}, base_dirs=self.base_dirs)
+
+    def render(self, value: object, *, source: Source | None = None) -> Any:
+        """Return a value with every string in it rendered; what was omitted is gone, and nothing in it is pending.
+
+        A string that is one expression gives that expression's own type.
+        """
+        return self._guarded(lambda: settle(self._any(value, source)), source)
+
+    def evaluate(self, expression: object, *, source: Source | None = None) -> Any:
+        """Return the value of a bare expression, as in when; a literal that is no text is its own value."""
+        if isinstance(expression, ScalarNode):
+            return self.evaluate(expression.value, source=expression.source)
+        if not isinstance(expression, str) or isinstance(expression, UnsafeText):
+            return expression
+        if is_template(expression):
+            rendered = self.render(expression, source=source)
+            return self.evaluate(rendered, source=source) if type(rendered) is str else rendered
+        return self._guarded(lambda: settle(self._compiled(expression, expression=True)), source)
+
+    def holds(self, conditions: Iterable[object]) -> bool:
+        """Tell whether every condition is true; those behind the first false one are not looked at."""
+        return all(bool(self.evaluate(condition)) for condition in conditions)
+
+    def flag(self, value: bool | ScalarNode | None) -> bool | None:
+        """Return a keyword's yes or no."""
+        if not isinstance(value, ScalarNode):
+            return value
+        from provisioner.document import decode  # noqa: PLC0415 - seldom needed
+
+        return decode(self.render(value), bool, value.source)
+
+    def text(
+        self,
+        template_source: str,
+        name: str,
+        *,
+        trim_blocks: bool = True,
+        lstrip_blocks: bool = False,
+        newline_sequence: str = "\n",
+    ) -> str:
+        """Return the text that a template file makes; `name` is its path, for messages."""
+        from provisioner.templating import environment as jinja  # noqa: PLC0415 - start-up time
+
+        options, template_source, skipped = _header(template_source, trim_blocks, lstrip_blocks)
+        template: Any = None
+
+        def run() -> str:
+            nonlocal template
+            template = jinja.compiled_file(template_source, name, *options)
+            return jinja.render_file(template, self._scope)
+
+        def place(error: BaseException) -> Source:
+            line = jinja.line_of(template, error) if template else getattr(error, "lineno", 0)
+            return Source(name, line + skipped if line else 0)
+
+        rendered: str = self._guarded(run, place)
+        return rendered if newline_sequence == "\n" else rendered.replace("\n", newline_sequence)
+
+    def _any(self, value: object, source: Source | None) -> Any:
+        if isinstance(value, Node):
+            return self._node(value)
+        if isinstance(value, str):
+            return self._string(value, source)
+        if isinstance(value, Vault):
+            raise InputError("vault is not supported yet", source=value.source)
+        if isinstance(value, Verbatim):
+            return value.value
+        if type(value) is dict:
+            return _given((key, self._any(part, source)) for key, part in value.items())
+        if type(value) in (list, tuple):
+            return [item for item in (self._any(part, source) for part in value) if item is not OMIT]  # type: ignore[attr-defined]
+        return value
+
+    def _node(self, node: Node) -> Any:
+        if isinstance(node, MapNode):
+            return _given((key.value, self._node(value)) for key, value in node.entries)
+        if isinstance(node, ListNode):
+            return [item for item in (self._node(part) for part in node.items) if item is not OMIT]
+        value = node.value if isinstance(node, ScalarNode) else None
+        return self._guarded(lambda: self._any(value, node.source), node.source)
+
+    def _string(self, text: str, source: Source | None) -> Any:
+        if not is_template(text) or isinstance(text, UnsafeText):
+            return text
+        return self._guarded(lambda: self._compiled(text), source)
+
+    def _compiled(self, text: str, *, expression: bool = False) -> Any:
+        from provisioner.templating.environment import compiled  # noqa: PLC0415 - start-up time
+
+        return compiled(text, expression=expression)(self._scope)
+
+    def _guarded(self, run: Callable[[], Any], source: Source | Callable[[BaseException], Source] | None) -> Any:
+        """Run something of Jinja's; whatever goes wrong in it is the user's to mend, and gets its place."""
+        try:
+            return run()
+        except InputError as error:
+            if error.source is None:
+                error.source = source(error) if callable(source) else source
+            raise
+        except _USER_ERRORS as error:
+            place = source(error) if callable(source) else source
+            raise InputError(f"cannot be rendered: {_said(error)}", source=place) from error
+        except NotYetKnown:
+            raise
+        except Exception as error:
+            explained = self._explained(error, source(error) if callable(source) else source)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def _explained(self, error: Exception, place: Source | None) -> InputError | None:
+        """Return Jinja's errors as ours."""
+        import jinja2  # noqa: PLC0415 - start-up time
+
+        from provisioner.templating.environment import MissingError  # noqa: PLC0415
+
+        if isinstance(error, MissingError):
+            return self._undefined(error, place)
+        if isinstance(error, jinja2.TemplateSyntaxError):
+            return InputError(f"is not a valid template: {explain(error)}", source=place)
+        if isinstance(error, jinja2.TemplateError):
+            return InputError(f"cannot be rendered: {_said(error)}", source=place)
+        return None
+
+    def _undefined(self, error: Any, place: Source | None) -> UndefinedVariable:
+        if error.is_variable:
+            written = error.message if error.message and "mandatory" in error.message else None
+            message = written or f"the variable {error.name!r} is undefined{near(error.name, self.variables)}"
+        else:
+            keys = [str(key) for key in error.owner] if isinstance(error.owner, Mapping) else []
+            guess = near(error.name, keys)
+            what = {"dict": "mapping", "str": "text"}.get(kind := type(error.owner).__name__, kind)
+            message = f"this {what} has no {error.name!r}{guess}"
+        result = UndefinedVariable(message, source=place)
+        result.name = error.name
+        return result
+
+
+class _Scope(Mapping[str, Any]):
+    """The variables as Jinja sees them: each rendered when it is first asked for."""
+
+    def __init__(self, templar: Templar) -> None:
+        self.templar = templar
+        self.done: dict[str, Any] = {}
+        self.open: list[str] = []
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.templar.variables or name in _BUILT_IN or name in _globals()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.templar.variables)
+
+    def __len__(self) -> int:
+        return len(self.templar.variables)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.done:
+            self.done[name] = self._made(name)
+        return self.done[name]
+
+    def _made(self, name: str) -> Any:
+        if name in self.templar.variables:
+            return self._variable(name)
+        if name in _BUILT_IN:
+            return _BUILT_IN[name](self)
+        return _globals()[name]
+
+    def _variable(self, name: str) -> Any:
+        if name in self.open:
+            loop = " -> ".join((*self.open[self.open.index(name) :], name))
+            raise InputError(f"the variables need each other: {loop}")
+        self.open.append(name)
+        try:
+            return self.templar._any(self.templar.variables[name], None)  # noqa: SLF001 - two halves of one thing
+        finally:
+            self.open.pop()
+
+    def lookups(self) -> Lookups:
+        return Lookups(self, self.templar.base_dirs)
+
+
+_BUILT_IN: Mapping[str, Callable[[_Scope], Any]] = {
+    "omit": lambda _: OMIT,
+    "vars": lambda scope: scope,
+    "lookup": lambda scope: scope.lookups().lookup,
+    "query": lambda scope: scope.lookups().query,
+    "q": lambda scope: scope.lookups().query,
+}
+
+
+def _globals() -> Mapping[str, Any]:
+    from provisioner.templating.environment import environment  # noqa: PLC0415 - start-up time
+
+    return environment().globals
+
+
+def _given(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    return {key: value for key, value in pairs if value is not OMIT}
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _header(text: str, trim_blocks: bool, lstrip_blocks: bool) -> tuple[tuple[bool, bool], str, int]:
+    """Take Ansible's first line `#jinja2: lstrip_blocks: True` off a template."""
+    options = {"trim_blocks": trim_blocks, "lstrip_blocks": lstrip_blocks}
+    line, _, rest = text.partition("\n")
+    if not line.startswith("#jinja2:"):
+        return (trim_blocks, lstrip_blocks), text, 0
+    for pair in line.removeprefix("#jinja2:").split(","):
+        name, _, value = (part.strip() for part in pair.partition(":"))
+        if name not in options:
+            raise InputError(f"the template option {name!r} is not supported{near(name, options)}")
+        options[name] = value.lower() in ("true", "yes", "on", "1")
+    return (options["trim_blocks"], options["lstrip_blocks"]), rest, 1

@@ -1,0 +1,276 @@
+"""From a Target to an authenticated transport: fabric resolves and connects, on our socket and our terms.
+
+Imports fabric and paramiko at the top; `ssh` imports this module when the first connection is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import math
+import random
+import re
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paramiko
+from fabric import Config, Connection
+from paramiko.auth_strategy import AuthFailure
+
+from provisioner.errors import HostError, InputError, Refused, Unreachable
+from provisioner.transport import sshconfig
+from provisioner.transport.hostkeys import HostKey, KnownHosts
+from provisioner.transport.login import Attempts, Login
+from provisioner.transport.network import Proxy, dial
+from provisioner.transport.text import gist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provisioner.transport.target import Target
+
+_MAX_HOPS = 8
+_PATIENCE = 30.0  # for a busy machine's handshake and PAM, once it has answered
+_TRIES = 4  # sshd drops connections at random when many come at once (MaxStartups)
+
+# A library must not print: without a handler, Python's last resort shows paramiko's thread errors.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+
+@dataclass
+class Link:
+    """An authenticated connection, with what carries it."""
+
+    connection: Connection
+    verified: bool
+    carriers: list[Link | Proxy] = field(default_factory=list)
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        """Return paramiko's transport."""
+        transport: paramiko.Transport = self.connection.transport
+        return transport
+
+    @property
+    def user(self) -> str:
+        """Return the name that logged in."""
+        return str(self.connection.user)
+
+    def close(self) -> None:
+        """Hang up, and then what carried the connection."""
+        hang_up(self.connection)
+        for carrier in reversed(self.carriers):
+            carrier.close()
+
+
+class _Dropped(Exception):  # noqa: N818 - never leaves this module
+    """The server closed the connection before it said a word."""
+
+
+def connect(target: Target) -> Link:
+    """Return a link to the device, through whatever its configuration says lies between."""
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return _connect(target)
+        except _Dropped as error:
+            if attempt == _TRIES:
+                raise Unreachable(
+                    f"{target.address} closed the connection before it said a word",
+                    hint="does sshd run there, and does it limit connections (MaxStartups)?",
+                ) from error
+            time.sleep(random.uniform(0.2, 0.5) * attempt)  # noqa: S311 - spreads the retries
+    raise AssertionError
+
+
+def _connect(target: Target) -> Link:
+    connection = _resolve(target.address, _config(target, user=target.user, port=target.port), target)
+    carriers: list[Link | Proxy] = []
+    try:
+        sock = _carry(connection, target, carriers)
+        link = _open(connection, target, sock)
+    except BaseException:
+        for carrier in reversed(carriers):
+            carrier.close()
+        raise
+    link.carriers = carriers
+    return link
+
+
+def _config(target: Target, *, user: str | None = None, port: int | None = None) -> Config:
+    parsed = sshconfig.load(target.ssh_config, user=user, port=port)
+    # Lazy: fabric's own configuration files and environment have no say here.
+    return Config(lazy=True, ssh_config=parsed)
+
+
+def _resolve(host: str, config: Config, target: Target, **given: Any) -> Connection:
+    # Ours is the socket, so this bounds the handshake alone: longer than the banner's own limit, which tells more.
+    timeout = math.ceil(target.connect_timeout + _PATIENCE)
+    try:
+        # gateway=False: fabric reads a list of hops backwards, and checks no host key on the way.
+        return Connection(host, config=config, gateway=False, connect_timeout=timeout, **given)
+    except (ValueError, KeyError) as error:
+        raise InputError(f"ssh_config has no usable answer for {host}: {error}") from error
+
+
+def _carry(connection: Connection, target: Target, carriers: list[Link | Proxy], depth: int = 0) -> socket.socket:
+    """Return what the connection runs over: a socket of our own, a tunnel, or a program."""
+    settings = connection.ssh_config
+    jump = target.proxy_jump if depth == 0 and target.proxy_jump else settings.get("proxyjump")
+    hops = [hop.strip() for hop in (jump or "").split(",") if hop.strip().lower() not in ("", "none")]
+    if hops and depth < _MAX_HOPS and not _is_itself(hops[0], connection):
+        return _through(hops, connection, target, carriers, depth)
+    if settings.get("proxycommand") and depth < _MAX_HOPS and not hops:
+        carriers.append(proxy := Proxy(settings["proxycommand"]))
+        return proxy.sock
+    family = str(settings.get("addressfamily", "any")).lower()
+    return dial(connection.host, connection.port, target.connect_timeout, family=family)
+
+
+def _is_itself(hop: str, connection: Connection) -> bool:
+    # `Host *` with a ProxyJump matches the jump host too.
+    given = _split_hop(hop)
+    same_port = given["port"] in (None, int(connection.port))
+    return same_port and given["host"] in (connection.host, connection.original_host)
+
+
+def _through(
+    hops: list[str], connection: Connection, target: Target, carriers: list[Link | Proxy], depth: int
+) -> socket.socket:
+    carrier: Link | None = None
+    for hop in hops:
+        given = _split_hop(hop)
+        station = _resolve(given.pop("host"), _config(target), target, **given)
+        sock = _tunnel(carrier, station, target) if carrier else _carry(station, target, carriers, depth + 1)
+        carrier = _open(station, target, sock, own=False)
+        carrier.transport.set_keepalive(15)
+        carriers.append(carrier)
+    if carrier is None:
+        raise AssertionError(hops)
+    return _tunnel(carrier, connection, target)
+
+
+def _split_hop(hop: str) -> dict[str, Any]:
+    found = re.fullmatch(r"(?:ssh://)?(?:([^@]+)@)?(\[[^\]]+\]|[^:]+|[^\[].*:.*:.*?)(?::(\d+))?/?", hop)
+    if not found:
+        raise InputError(f"ProxyJump: {hop!r} is no [user@]host[:port]")
+    user, host, port = found.groups()
+    return {"host": host.strip("[]"), "user": user, "port": int(port) if port else None}
+
+
+def _tunnel(carrier: Link, connection: Connection, target: Target) -> socket.socket:
+    """Return a channel of the jump host that leads to the connection's address."""
+    address = (connection.host, int(connection.port))
+    try:
+        channel = carrier.transport.open_channel(
+            "direct-tcpip", address, ("127.0.0.1", 0), timeout=target.connect_timeout
+        )
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise Unreachable(
+            f"no way from the jump host {carrier.connection.host} to {address[0]} port {address[1]}: {gist(str(error))}"
+        ) from error
+    return channel  # type: ignore[return-value]  # a channel is as much of a socket as paramiko needs
+
+
+def _open(connection: Connection, target: Target, sock: socket.socket, *, own: bool = True) -> Link:
+    """Shake hands, check the host key, and log in."""
+    settings = connection.ssh_config
+    files = [*target.known_hosts, *_more_known_hosts(settings)]
+    known = KnownHosts(files, settings.get("hostkeyalias") or connection.host, int(connection.port))
+    attempts = Attempts(connection.user or getpass.getuser())
+    login = Login(target, settings, attempts, own=own)
+    connection.client.set_missing_host_key_policy(_Check(known, login, strict=target.check_host_keys))
+    connection.connect_kwargs = {
+        "sock": sock,
+        "transport_factory": _factory(known, strict=target.check_host_keys),
+        "auth_strategy": login,
+        "banner_timeout": target.connect_timeout,
+        "auth_timeout": _PATIENCE,
+        "channel_timeout": _PATIENCE,
+    }
+    started = time.monotonic()
+    try:
+        connection.open()
+    except BaseException as error:
+        hang_up(connection)
+        sock.close()
+        quick = time.monotonic() - started < target.connect_timeout / 2
+        raise _explain(error, connection, known, attempts, quick=quick) from error
+    return Link(connection, login.verified)
+
+
+def _more_known_hosts(settings: Any) -> list[Path]:
+    names = str(settings.get("userknownhostsfile", "")).split()
+    return [Path(name).expanduser() for name in names if name.lower() != "none"]
+
+
+def _factory(known: KnownHosts, *, strict: bool) -> Callable[..., paramiko.Transport]:
+    def make(sock: socket.socket, **options: Any) -> paramiko.Transport:
+        transport = paramiko.Transport(sock, **options)
+        transport.handshake_timeout = _PATIENCE
+        if strict or known.kinds:
+            transport.get_security_options().key_types = known.algorithms()
+        return transport
+
+    return make
+
+
+class _Check(paramiko.MissingHostKeyPolicy):
+    """Judges every host key: the client itself is given no known_hosts, so it asks here each time."""
+
+    def __init__(self, known: KnownHosts, login: Login, *, strict: bool) -> None:
+        self._known = known
+        self._login = login
+        self._strict = strict
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
+        """Raise Refused unless the key is known, or nobody wants it checked."""
+        shown = HostKey(key.get_name(), key.asbytes())
+        if self._strict:
+            self._known.check(shown)
+        self._login.verified = self._known.is_known(shown)
+
+
+def hang_up(connection: Connection) -> None:
+    """Close a connection at once, whatever state it is in."""
+    transport = connection.client.get_transport()
+    if transport is not None:
+        # Shut down first: paramiko's thread then wakes at once instead of at its next tick.
+        with contextlib.suppress(OSError, AttributeError, EOFError):
+            transport.sock.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        connection.client.close()
+
+
+def _explain(
+    error: BaseException, connection: Connection, known: KnownHosts, attempts: Attempts, *, quick: bool
+) -> BaseException:
+    """Return the error that the user is told; what is none of the network's is handed back."""
+    place = f"{connection.host} port {connection.port}"
+    if isinstance(error, HostError):
+        return error
+    if isinstance(error, AuthFailure):
+        return attempts.refusal(place)
+    if isinstance(error, paramiko.SSHException | EOFError | OSError):
+        return _handshake_failure(error, place, known, quick=quick)
+    return error
+
+
+def _handshake_failure(error: Exception, place: str, known: KnownHosts, *, quick: bool) -> Exception:
+    text = str(error)
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        if "host key" in text and known.kinds:
+            return known.mismatch()
+        return Refused(
+            f"{place} and this program have no algorithm in common: {gist(text)}", hint="is its sshd too old?"
+        )
+    if "banner" in text and quick:
+        return _Dropped(place)
+    if "banner" in text or "protocol version" in text:
+        said = gist(text.partition("protocol version ")[2], lines=1, width=80) or "nothing"
+        return Unreachable(f"{place} does not speak SSH; it said {said}", hint="check ansible_port")
+    cause = gist(text) or type(error).__name__
+    return Unreachable(f"{place} broke off the handshake: {cause}", hint="is the device shutting down or overloaded?")

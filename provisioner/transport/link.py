@@ -1,0 +1,202 @@
+"""The transport that the runner uses: batches over one SSH session, through lost links and reboots."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from provisioner.errors import LinkLost, Unreachable
+from provisioner.shell import quote
+from provisioner.wire import Batch, Decoder, Encoder, Ended, Finished, Probed, Started
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from provisioner.transport.ssh import SshSession
+    from provisioner.wire import Reply
+
+LOOK_PATIENCE = 300.0
+"""Seconds without a word after which a look is given up."""
+
+STEP_GRACE = 120.0
+"""Seconds that a batch may be silent for beyond the longest of its effects."""
+
+RETURN_PAUSE = 2.0
+RECONNECT_TRIES = 5
+
+
+class Transport(Protocol):
+    """What carries batches to a device and brings its replies back, as they come."""
+
+    def exchange(self, batch: Batch) -> Iterator[Reply]:
+        """Send a batch and yield its replies; the last one is Ended. Raises HostError."""
+        ...
+
+    def stop(self) -> None:
+        """Ask the batch that is running to end before its next step; may be called from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+class SshTransport:
+    """Batches over SSH: a batch that lost its link is waited for on the device, and its journal read."""
+
+    def __init__(self, session: SshSession, sent: Callable[[int, int], None] | None = None) -> None:
+        self.session = session
+        self._sent = sent
+        self._encoder: Encoder | None = None
+        self._staging = f"/tmp/.provision-{secrets.token_hex(8)}"  # noqa: S108 - made 0700, by a name nobody can guess
+        self._uploaded: set[str] = set()
+        self._running: Batch | None = None
+
+    def exchange(self, batch: Batch) -> Iterator[Reply]:
+        """Send a batch and yield its replies."""
+        if batch.reconnect is not None:
+            self._await_return(batch.reconnect)
+        nonce = secrets.token_hex(16)
+        self._running = batch
+        try:
+            yield from self._surviving(batch, nonce)
+        finally:
+            self._running = None
+
+    def stop(self) -> None:
+        """Leave word on the device that the running batch is to end before its next step."""
+        batch = self._running
+        if batch is None or not batch.steps:
+            return
+        script = _STOP + f"stop_batch {quote(batch.name)}\n"
+        with contextlib.suppress(Exception):
+            self.session.run_aside(script.encode(), 15.0)
+
+    def close(self) -> None:
+        """Hang up; what was staged on the device is taken away first."""
+        if self._uploaded:
+            with contextlib.suppress(Exception):
+                self.session.remove_folder(self._staging)
+        self.session.close()
+
+    def _surviving(self, batch: Batch, nonce: str) -> Iterator[Reply]:
+        try:
+            self._open()
+            self._upload(batch)
+            assert self._encoder is not None
+            self.session.send(self._encoder.encode(batch, nonce))
+        except LinkLost:
+            self._reconnect()
+            if batch.steps:
+                yield Ended("lost")
+                return
+            yield from self._again(batch)
+            return
+        told: set[object] = set()
+        try:
+            for reply in self._replies(Decoder(batch, nonce), _patience(batch)):
+                told.add(_key(reply))
+                yield reply
+        except LinkLost:
+            self._reconnect()
+            if not batch.steps:
+                yield from self._again(batch)
+            elif any(step.ends_session and ("finished", step.number) in told for step in batch.steps):
+                yield Ended("done")
+            else:
+                yield from (reply for reply in self._journal(batch, nonce) if _key(reply) not in told)
+
+    def _again(self, batch: Batch) -> Iterator[Reply]:
+        nonce = secrets.token_hex(16)
+        assert self._encoder is not None
+        self.session.send(self._encoder.encode(batch, nonce))
+        yield from self._replies(Decoder(batch, nonce), _patience(batch))
+
+    def _journal(self, batch: Batch, nonce: str) -> Iterator[Reply]:
+        """Wait until the batch that lost its link is over, and yield what it wrote down."""
+        assert self._encoder is not None
+        self.session.send(self._encoder.encode(Batch(attach=batch.name), nonce))
+        for reply in self._replies(Decoder(batch, nonce), _patience(batch)):
+            # The looks after the steps are not in the journal: the engine looks again.
+            yield Ended("attached") if isinstance(reply, Ended) else reply
+
+    def _replies(self, decoder: Decoder, patience: float) -> Iterator[Reply]:
+        while not decoder.ended:
+            try:
+                data = self.session.receive(patience)
+            except TimeoutError:
+                name = self.session.target.name
+                raise Unreachable(f"{name} has not said a word for {patience:.0f} s", hint="run again") from None
+            if not data:
+                raise LinkLost("the device's shell ended")
+            yield from decoder.feed(data)
+
+    def _open(self) -> None:
+        if self._encoder is None:
+            self.session.open()
+            self._encoder = Encoder(self._staging)
+
+    def _reconnect(self) -> None:
+        self._encoder = None
+        for left in reversed(range(RECONNECT_TRIES)):
+            try:
+                self.session.reconnect()
+            except (Unreachable, LinkLost) as error:
+                if not left:
+                    raise Unreachable(f"the connection broke and could not be made again: {error}") from error
+                time.sleep(RETURN_PAUSE)
+            else:
+                break
+        self._encoder = Encoder(self._staging)
+
+    def _await_return(self, timeout: float) -> None:
+        """Wait until a device that went away answers again."""
+        deadline = time.monotonic() + timeout
+        self._encoder = None
+        self.session.close()
+        time.sleep(RETURN_PAUSE)
+        while True:
+            try:
+                self.session.open()
+            except (Unreachable, LinkLost) as error:
+                if time.monotonic() > deadline:
+                    raise Unreachable(f"did not come back within {timeout:.0f} s of its reboot: {error}") from error
+                time.sleep(RETURN_PAUSE)
+            else:
+                self._encoder = Encoder(self._staging)
+                return
+
+    def _upload(self, batch: Batch) -> None:
+        for upload in batch.uploads():
+            if upload.sha256 in self._uploaded:
+                continue
+            if not self._uploaded:
+                self.session.make_folder(self._staging)
+            self.session.put(upload.source(), f"{self._staging}/{upload.sha256}", self._sent)
+            self._uploaded.add(upload.sha256)
+
+
+def _patience(batch: Batch) -> float:
+    longest = max((effect.timeout for step in batch.steps for effect in step.effects), default=0)
+    return longest + STEP_GRACE if batch.steps else LOOK_PATIENCE
+
+
+def _key(reply: Reply) -> object:
+    """Return what tells one reply from another, so that the journal repeats nothing."""
+    if isinstance(reply, Finished):
+        return ("finished", reply.step)
+    if isinstance(reply, Started):
+        return ("started", reply.step)
+    return reply if isinstance(reply, Probed) else object()
+
+
+_STOP = """
+stop_batch() {
+  if [ "$(id -u)" -eq 0 ]; then run_dir=/run/provision
+  else run_dir=${XDG_RUNTIME_DIR:-/tmp}/provision-$(id -u)
+  fi
+  [ ! -d "$run_dir" ] || : >"$run_dir/stop-$1"
+}
+"""

@@ -1,0 +1,92 @@
+"""ssh_config with its Include lines expanded, which paramiko does not know."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioner.errors import InputError, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from paramiko.config import SSHConfig
+
+_MAX_DEPTH = 16
+_SETTING = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.+?)\s*$")
+SYSTEM = Path("/etc/ssh/ssh_config")
+
+
+def load(path: Path | None, *, user: str | None = None, port: int | None = None) -> SSHConfig:
+    """Return the parsed configuration; user and port, if given, win over what the files say."""
+    from paramiko.config import SSHConfig  # noqa: PLC0415 - start-up time
+    from paramiko.ssh_exception import ConfigParseError  # noqa: PLC0415
+
+    text = _given(user, port) + "".join(f"{_text(file, file.stat().st_mtime_ns)}\n" for file in _files(path))
+    try:
+        return SSHConfig.from_text(text)
+    except (ConfigParseError, ValueError) as error:
+        where = path or Path("~/.ssh/config")
+        raise InputError(f"ssh_config: {error}", source=Source(str(where))) from error
+
+
+def _files(path: Path | None) -> list[Path]:
+    if path is None:
+        return [file for file in (Path.home() / ".ssh" / "config", SYSTEM) if file.is_file()]
+    if not path.is_file():
+        raise InputError("no such ssh_config", source=Source(str(path)))
+    return [path]
+
+
+def _given(user: str | None, port: int | None) -> str:
+    lines = [f"User {user}" if user and not re.search(r"\s", user) else "", f"Port {port}" if port else ""]
+    return "Host *\n" + "\n".join(lines) + "\n"
+
+
+@lru_cache(maxsize=32)
+def _text(path: Path, _stamp: int) -> str:
+    home = SYSTEM.parent if path == SYSTEM else Path.home() / ".ssh"
+    # Each file starts outside any Host block, whatever the file before it ended in.
+    return "\n".join(["Host *", *expand(path, home)])
+
+
+def expand(path: Path, home: Path, outer: str = "", depth: int = 0) -> Iterator[str]:
+    """Yield the lines of a file with its Include lines replaced; `outer` are the criteria around it."""
+    if depth > _MAX_DEPTH:
+        raise InputError("ssh_config: Include lines go round in a circle", source=Source(str(path)))
+    current = outer
+    for line in path.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        found = _SETTING.match(line)
+        keyword = found[1].lower() if found else ""
+        if found and keyword == "include":
+            for file in _included(found[2], home):
+                yield from expand(file, home, current, depth + 1)
+            yield _header(current)
+        elif found and keyword in ("host", "match"):
+            current = " ".join(filter(None, [outer, _criteria(keyword, found[2])]))
+            yield _header(current)
+        else:
+            yield line
+
+
+def _criteria(keyword: str, value: str) -> str:
+    """Return a Host or Match line as Match criteria, so that nested blocks can be joined."""
+    if keyword == "host":
+        return f"originalhost {shlex.quote(','.join(shlex.split(value)))}"
+    words = shlex.split(value)
+    # `all` adds nothing, and paramiko refuses it beside others (`Match final all` is in Fedora's file).
+    return " ".join(shlex.quote(word) for word in words if word != "all")
+
+
+def _header(criteria: str) -> str:
+    return f"Match {criteria}" if criteria else "Host *"
+
+
+def _included(value: str, home: Path) -> Iterator[Path]:
+    for pattern in shlex.split(value):
+        full = home / Path(pattern).expanduser()
+        anchor = Path(full.anchor)
+        yield from sorted(file for file in anchor.glob(str(full.relative_to(anchor))) if file.is_file())
