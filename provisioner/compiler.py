@@ -258,7 +258,7 @@ class Compiler:
         cls = self.scope.modules[task.module]
         if getattr(cls, "any_argument", False):
             rendered = {"free": rendered}
-        return decode(rendered, cls, task.place, strict=False)
+        return decode(rendered, cls, task.place, name=task.module)
 
 
 def _truth(value: object) -> bool:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _YAML = "tag:yaml.org,2002:"
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WIDTH = 120
+_DEEPEST = 2000
+_BRACKET = re.compile(r"[\[\]{}]")
+_DASHES = re.compile(rf"(?:[-?][ \t]+){{{_DEEPEST}}}")
 _QUOTE = 'a value that starts with {{ has to be quoted whole: "{{ name }}/more"'
 
 
@@ -74,6 +77,17 @@ def _place(path: str, text: str, index: int) -> Source:
     return Source(path, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
+def _is_abyss(text: str) -> bool:
+    """Tell whether text nests so deeply that the C parser would overrun its stack."""
+    depth = 0
+    if text.count("[") + text.count("{") > _DEEPEST:
+        for found in _BRACKET.finditer(text):
+            depth += 1 if found[0] in "[{" else -1
+            if depth > _DEEPEST:
+                return True
+    return _DASHES.search(text) is not None
+
+
 class _Builder:
     """Turns what the YAML library composes into our nodes."""
 
@@ -109,6 +123,8 @@ class _Builder:
         if bad := _NOT_YAML.search(text):
             message = f"is not YAML: the character U+{ord(bad[0]):04X} is not allowed in it"
             raise InputError(message, source=_place(self.path, text, bad.start()))
+        if _is_abyss(text):
+            raise InputError("is nested too deeply", source=Source(self.path, 1, 1))
 
     def _explain(self, error: yaml.YAMLError, text: str) -> InputError:
         mark = getattr(error, "problem_mark", None)

@@ -152,13 +152,15 @@ class Board:
         )
 
     def _right(self, host: _Host, width: int, marks: Marks) -> list[Span]:
-        """Return bytes and counts: both on a wide terminal, else the bytes while there are any."""
+        """Return bytes and counts: both on a wide terminal, else the bytes; a failure needs the room."""
         amount = _amount(host)
         spans = []
         if width >= _WIDE:
             spans += _bar(host, marks) if amount else []
             spans += [Span(f" {amount:>{_AMOUNT}}")] if amount else []
             return [*spans, Span(" "), *self._counts(host.name, 34)]
+        if host.state == "failed":
+            return []
         if amount:
             return [Span(f" {amount:>{_AMOUNT}}")]
         return [Span(" "), *self._counts(host.name, 22)] if width >= 60 else []  # noqa: PLR2004

@@ -26,6 +26,7 @@ class PlainReport:
         self._stream = stream
         self._narrator = Narrator(verbosity, diff=diff)
         self._lock = threading.Lock()
+        self._gone = False
         self._last: dict[str, float] = {}
         self._doing: dict[str, Doing] = {}
 
@@ -45,8 +46,7 @@ class PlainReport:
             self._write(rows)
 
     def close(self) -> None:
-        """Flush the stream."""
-        self._stream.flush()
+        """Finish; every block was flushed when it was written."""
 
     def _sparse(self, event: Doing | Progressed) -> list[Row]:
         """Return a row for a host of which nothing was written for a while."""
@@ -66,9 +66,13 @@ class PlainReport:
         return ": ".join(part for part in (what, amount(event.done, event.total), one_line(event.text)) if part)
 
     def _write(self, rows: list[Row]) -> None:
-        if rows:
-            self._stream.write(encodable("".join(f"{to_plain(line)}\n" for line in rows), self._stream))
-            self._stream.flush()
+        """Write rows; a reader that has gone (`| head`) must not stop the work on the hosts."""
+        if rows and not self._gone:
+            try:
+                self._stream.write(encodable("".join(f"{to_plain(line)}\n" for line in rows), self._stream))
+                self._stream.flush()
+            except BrokenPipeError:
+                self._gone = True
 
 
 def amount(done: int | None, total: int | None) -> str:

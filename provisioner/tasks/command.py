@@ -95,7 +95,7 @@ class Run(TaskType):
 
     @classmethod
     def from_free_form(cls, text: str) -> dict[str, str]:
-        """Return the arguments that a bare string gives: the command, and options such as creates=/x among its words."""
+        """Return the arguments that a bare string gives: the command, and options among its words."""
         options = dict(shlex.split(found[0])[0].split("=", 1) for found in _OPTION.finditer(text))
         return {"cmd": _OPTION.sub("", text).strip() if options else text, **options}
 

@@ -116,7 +116,7 @@ class Templar:
     def _string(self, text: str, source: Source | None) -> Any:
         if not is_template(text) or isinstance(text, UnsafeText):
             return text
-        return self._guarded(lambda: self._compiled(text), source)
+        return self._guarded(lambda: settle(self._compiled(text), pending=True), source)
 
     def _compiled(self, text: str, *, expression: bool = False) -> Any:
         from provisioner.templating.environment import compiled  # noqa: PLC0415 - start-up time
@@ -206,6 +206,9 @@ class _Scope(Mapping[str, Any]):
         self.open.append(name)
         try:
             return self.templar._any(self.templar.variables[name], None)  # noqa: SLF001 - two halves of one thing
+        except UndefinedVariable as error:
+            # as in Ansible: a variable that needs an undefined one is undefined itself, and may have a default
+            return _undefined(name, error)
         finally:
             self.open.pop()
 
@@ -226,6 +229,12 @@ def _globals() -> Mapping[str, Any]:
     from provisioner.templating.environment import environment  # noqa: PLC0415 - start-up time
 
     return environment().globals
+
+
+def _undefined(name: str, error: UndefinedVariable) -> Any:
+    from provisioner.templating.environment import Undefined  # noqa: PLC0415 - start-up time
+
+    return Undefined(name=name, exc=lambda _: error)
 
 
 def _given(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:

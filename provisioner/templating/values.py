@@ -64,16 +64,16 @@ class Verbatim:
     value: Any
 
 
-def settle(value: object) -> object:
-    """Return a value once no part of it is pending or undefined; otherwise raise what it is."""
+def settle(value: object, *, pending: bool = False) -> object:
+    """Return a value once no part of it is undefined, or (unless allowed) pending; otherwise raise what it is."""
     if isinstance(value, Pending):
-        _observed(value)
+        return value if pending else _observed(value)
     if isinstance(value, dict):
         for part in value.values():
-            settle(part)
+            settle(part, pending=pending)
     elif isinstance(value, (list, tuple)):
         for part in value:
-            settle(part)
+            settle(part, pending=pending)
     elif hasattr(value, "_fail_with_undefined_error"):
         value._fail_with_undefined_error()  # noqa: SLF001 - Jinja's Undefined has no public way
     return value

@@ -92,12 +92,23 @@ def _connect(target: Target) -> Link:
     try:
         sock = _carry(connection, target, carriers)
         link = _open(connection, target, sock)
-    except BaseException:
+    except BaseException as error:
+        failure = _proxy_failure(error, carriers)
         for carrier in reversed(carriers):
             carrier.close()
+        if failure:
+            raise failure from error
         raise
     link.carriers = carriers
     return link
+
+
+def _proxy_failure(error: BaseException, carriers: list[Link | Proxy]) -> Unreachable | None:
+    """Return what the ProxyCommand complained of, where it brought no connection about."""
+    proxy = next((carrier for carrier in carriers if isinstance(carrier, Proxy)), None)
+    if proxy is None or not isinstance(error, _Dropped | Unreachable):
+        return None
+    return Unreachable(f"the ProxyCommand brought no connection: {proxy.complaint() or 'it said nothing'}")
 
 
 def _config(target: Target, *, user: str | None = None, port: int | None = None) -> Config:
@@ -198,7 +209,10 @@ def _open(connection: Connection, target: Target, sock: socket.socket, *, own: b
         hang_up(connection)
         sock.close()
         quick = time.monotonic() - started < target.connect_timeout / 2
-        raise _explain(error, connection, known, attempts, quick=quick) from error
+        told = _explain(error, connection, known, attempts, quick=quick)
+        if told is error:
+            raise
+        raise told from error
     return Link(connection, login.verified)
 
 
@@ -241,6 +255,8 @@ def hang_up(connection: Connection) -> None:
         # Shut down first: paramiko's thread then wakes at once instead of at its next tick.
         with contextlib.suppress(OSError, AttributeError, EOFError):
             transport.sock.shutdown(socket.SHUT_RDWR)
+        # A handshake that failed leaves a timer, which would keep the process from ending.
+        transport.packetizer.complete_handshake()
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         connection.client.close()
 

@@ -167,6 +167,8 @@ class Shell:
 
     def send(self, data: bytes) -> None:
         """Write to the shell's stdin, reading on meanwhile, so that neither side waits for the other."""
+        if self._over():  # a shell that closed its stdout can answer nothing more
+            raise self._cannot_send()
         self._send_all(data)
         self._tally.sent += len(data)
 
@@ -292,6 +294,7 @@ class Shell:
         self.uid, self.login_user = int(uid), clean(user) or self._user
         self._ready = True
         self._head.clear()
+        self._stderr.clear()  # a profile's complaints and sudo's prompt are none of the batch's
         return rest
 
     def _no_shell(self) -> LinkLost | Refused:

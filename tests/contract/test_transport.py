@@ -561,14 +561,31 @@ def test_close_is_quick_and_leaves_nothing(start_sshd: Callable[..., Sshd]) -> N
     assert threading.active_count() <= before
 
 
-def test_a_refused_session_leaves_no_thread(sshd: Sshd) -> None:
-    """A refusal closes what it had opened."""
+@pytest.mark.parametrize("kind", ["none", "ecdsa"])
+def test_a_refused_session_leaves_no_thread(sshd: Sshd, tmp_path: Path, kind: str) -> None:
+    """A refusal, of the key or before one was shown, closes what it had opened: nothing keeps the process alive."""
+    known = tmp_path / "known_hosts"
+    if kind != "none":
+        _keygen(tmp_path / "other", kind)
+        remember(known, f"[127.0.0.1]:{sshd.port} {(tmp_path / 'other.pub').read_text()}")
     before = threading.active_count()
-    refusal(sshd.target(known_hosts=()), UnknownHostKey)
+    refusal(sshd.target(known_hosts=(known,)), Refused)
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert threading.active_count() <= before
+
+
+def test_a_crowded_server_is_asked_again(start_sshd: Callable[..., Sshd]) -> None:
+    """A server that drops newcomers while others still log in (MaxStartups) gets them a moment later."""
+    server = start_sshd({"MaxStartups": "2:100:2"})
+
+    def one(number: int) -> str:
+        with SshSession(server.target()) as session:
+            return talk(session, f"printf {number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(one, range(4))) == ["0", "1", "2", "3"]
 
 
 def test_many_sessions_at_once(sshd: Sshd) -> None:
@@ -633,7 +650,7 @@ def test_proxy_command(sshd: Sshd, tmp_path: Path) -> None:
     with SshSession(sshd.target(ssh_config=config)) as session:
         assert talk(session, "printf carried") == "carried"
     config.write_text("Host *\n  ProxyCommand echo no way >&2; false\n")
-    assert refusal(sshd.target(ssh_config=config), Unreachable)
+    assert "no way" in str(refusal(sshd.target(ssh_config=config), Unreachable))
 
 
 def test_ssh_config_includes(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,9 @@ def test_every_key_and_value_has_its_place() -> None:
     """A key and a value are at the line and column, from 1, where they were written."""
     node = parse("a: 1\nb:\n  - {c: d}\n", "f.yml")
     assert isinstance(node, MapNode)
-    assert node.key("b").source == Source("f.yml", 2, 1)
+    key = node.key("b")
+    assert key
+    assert key.source == Source("f.yml", 2, 1)
     assert places(node)(("b", 0, "c")) == Source("f.yml", 3, 9)
     assert places(node)(("b", 7)) == Source("f.yml", 3, 3)
 
@@ -102,7 +104,7 @@ def test_merge_keys_and_aliases() -> None:
 def test_unsafe_and_vault_tags() -> None:
     """!unsafe text is marked down to the leaves; a !vault value is an error only where it is used."""
     node = parse("a: !unsafe ['{{ x }}']\nb: !vault |\n  $ANSIBLE\n", "f.yml")
-    found = plain(node)
+    found: Any = plain(node)
     assert isinstance(found["a"][0], UnsafeText)
     assert found["b"] == Vault(Source("f.yml", 2, 4))
     assert mistakes(lambda: decode(node, dict[str, Any])) == [(2, 4, "b: vault is not supported yet")]
@@ -136,6 +138,8 @@ def test_all_duplicate_keys_with_both_places() -> None:
         ("a: 1\n---\nb: 1", 2, 1, "not YAML"),
         ("$ANSIBLE_VAULT;1.1;AES256\n00", 1, 1, "vault"),
         ("[" * 3000 + "]" * 3000, 1, 1, "nested"),
+        ("[" * 300_000, 1, 1, "nested"),
+        ("- " * 300_000, 1, 1, "nested"),
         ("<<: 1", 1, 5, "merged"),
     ],
 )
@@ -347,6 +351,7 @@ def test_errors_collect_where_asked() -> None:
     """With a list for errors, duplicates go there and the tree is still had."""
     errors: list[InputError] = []
     node = parse("a: 1\na: 2\n", "f.yml", errors=errors)
+    assert isinstance(node, MapNode)
     assert isinstance(node.get("a"), ScalarNode)
     assert len(errors) == 1
     with pytest.raises(InputErrors):

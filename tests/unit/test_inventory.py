@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from written import mistakes, write
 
-from provisioner.errors import Source
+from provisioner.errors import InputError, Source
 from provisioner.inventory import Inventory, load_inventory
 from provisioner.inventory.ranges import expand
 
@@ -218,7 +218,7 @@ def test_mistakes_in_files_of_vars(tmp_path: Path) -> None:
 def test_an_ini_inventory_is_told_apart(tmp_path: Path, text: Any, words: Any) -> None:
     """An inventory in INI form is refused with the way to make YAML of it."""
     write(tmp_path, hosts_ini=text)
-    with pytest.raises(Exception, match="") as caught:
+    with pytest.raises(InputError) as caught:
         load_inventory(str(tmp_path / "hosts.ini"))
     assert words in (caught.value.hint or "")
 

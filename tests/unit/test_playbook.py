@@ -9,6 +9,7 @@ import pytest
 from written import MODULES, mistakes, write
 
 from provisioner.document import plain
+from provisioner.errors import InputError
 from provisioner.playbook import Playbook, Task, find_file, load_playbook, selected
 from provisioner.playbook.freeform import split
 
@@ -300,7 +301,7 @@ def test_find_file_searches_as_ansible_does(tmp_path: Path) -> None:
     assert find_file(task, "templates", "a.j2") == tmp_path / "templates/a.j2"
     assert find_file(task, "templates", "b.j2") == tmp_path / "b.j2"
     assert find_file(task, "files", str(tmp_path / "files/c.txt")) == tmp_path / "files/c.txt"
-    with pytest.raises(Exception, match=r"no template 'aa.j2'; did you mean 'a.j2'") as caught:
+    with pytest.raises(InputError, match=r"no template 'aa.j2'; did you mean 'a.j2'") as caught:
         find_file(task, "templates", "aa.j2")
     assert str(tmp_path / "templates/aa.j2") in str(caught.value.hint)
 

@@ -1,0 +1,369 @@
+"""The fleet: plays in order, hosts side by side, what is remembered between runs, and how a run is stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .compiler import HostScope, Memory
+from .engine import HostRun, Options, Outcome
+from .errors import HostError, LinkLost, Unreachable
+from .events import Doing, Event, HostFinished, HostLost, Listener, Noted, PlayStarted, RunFinished, RunStarted
+from .wire import Ended
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .engine import Requests, Summary
+    from .inventory import Host, Inventory
+    from .model import Observable, State, TaskType
+    from .playbook import Play, Playbook
+    from .transport.link import Transport
+
+Connect = Callable[["Host", bool], "Transport"]
+Ask = Callable[[Mapping[str, Sequence[Outcome]]], bool]
+
+
+class Interrupted(Exception):  # noqa: N818 - raised in a host's thread to end it
+    """The run was asked to stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a run is to go; `become` and `become_user` are the command line's, `extra` its variables."""
+
+    check: bool = False
+    forks: int = 50
+    tags: frozenset[str] = frozenset()
+    skip_tags: frozenset[str] = frozenset()
+    become: bool = False
+    become_user: str | None = None
+    force_handlers: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, Any] = field(default_factory=dict)
+    facts: Observable[Any] | None = None
+    derive: Callable[[State], Mapping[str, Any]] = lambda _state: {}
+    ask: Ask | None = None
+    simulated: str | None = None
+
+
+@dataclass
+class HostState:
+    """What a run knows of one host from play to play."""
+
+    host: Host
+    memory: Memory = field(default_factory=Memory)
+    transport: Transport | None = None
+    privileged: bool = False
+    lost: bool = False
+    failed: bool = False
+    facts: State | None = None
+    start_with: str | None = None
+    trips: int = 0
+
+
+class Runner:
+    """Runs playbooks on the hosts of an inventory; `connect` makes a transport for a host, privileged or not."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        modules: Mapping[str, type[TaskType]],
+        connect: Connect,
+        listener: Listener,
+        settings: Settings,
+    ) -> None:
+        self.inventory = inventory
+        self.modules = modules
+        self.connect = connect
+        self.settings = settings
+        self.stopping = threading.Event()
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._states: dict[str, HostState] = {}
+        self._hostvars: dict[str, Mapping[str, Any]] = {}
+
+    def run(self, playbooks: Sequence[Playbook], hosts: Sequence[Host]) -> None:
+        """Run all plays; what happens is told to the listener."""
+        self._states = {host.name: HostState(host) for host in hosts}
+        self._hostvars = {name: host.vars for name, host in self.inventory.hosts.items()}
+        self.emit(RunStarted(hosts=tuple(self._states), check=self.settings.check, simulated=self.settings.simulated))
+        try:
+            for playbook in playbooks:
+                self._prepare(playbook)
+                for play in playbook.plays:
+                    self._play(play, playbook)
+        finally:
+            self._close()
+            self._finish()
+
+    def emit(self, event: Event) -> None:
+        """Tell the listener of an event, one at a time."""
+        with self._lock:
+            self._listener(replace(event, at=time.monotonic()))
+
+    def stop(self) -> None:
+        """Ask every host to end before its next task."""
+        self.stopping.set()
+        transports = [state.transport for state in self._states.values() if state.transport]
+        threads = [threading.Thread(target=one.stop, daemon=True) for one in transports]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    # Plays.
+
+    def _prepare(self, playbook: Playbook) -> None:
+        """Find out which hosts need root at all, since their shells are opened once."""
+        for play in playbook.plays:
+            wanted = play.become or any(task.become for task in play.everything())
+            for state in self._of(play):
+                own = state.host.vars.get("ansible_become")
+                state.privileged = state.privileged or bool(wanted or self.settings.become or own)
+
+    def _of(self, play: Play) -> list[HostState]:
+        names = {host.name for host in self.inventory.select(play.hosts)}
+        return [state for name, state in self._states.items() if name in names]
+
+    def _play(self, play: Play, playbook: Playbook) -> None:
+        going = [state for state in self._of(play) if not state.failed and not state.lost]
+        self.emit(PlayStarted(play=play.name, hosts=tuple(one.host.name for one in going), tasks=len(play.tasks)))
+        for batch in _serial(play, going):
+            if self.stopping.is_set():
+                return
+            self._batch(play, playbook, batch)
+            if self._too_many_failed(play, batch):
+                for state in going:
+                    state.failed = True
+                return
+
+    def _too_many_failed(self, play: Play, batch: Sequence[HostState]) -> bool:
+        failed = sum(state.failed or state.lost for state in batch)
+        if not failed:
+            return False
+        limit = play.max_fail_percentage
+        return play.any_errors_fatal or (limit is not None and failed * 100 / len(batch) > limit)
+
+    def _batch(self, play: Play, playbook: Playbook, states: Sequence[HostState]) -> None:
+        if not states:
+            return
+        gate = Gate(self.settings.ask, [state.host.name for state in states]) if self.settings.ask else None
+        forks = len(states) if gate else max(1, min(self.settings.forks, len(states)))
+        with ThreadPoolExecutor(forks, thread_name_prefix="host") as pool:
+            futures = [pool.submit(self._host, play, playbook, state, gate) for state in states]
+            self._await(futures)
+
+    def _await(self, futures: Sequence[Future[None]]) -> None:
+        """Wait for all hosts; a first Ctrl-C stops them between tasks, a second one at once."""
+        left = set(futures)
+        while left:
+            try:
+                done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt:
+                if self.stopping.is_set():
+                    self._close()
+                    raise
+                self.emit(Noted(host=None, message="stopping between tasks; press Ctrl-C again to leave at once"))
+                self.stop()
+                continue
+            for future in done:
+                future.result()
+
+    # One host.
+
+    def _host(self, play: Play, playbook: Playbook, state: HostState, gate: Gate | None) -> None:
+        if self.stopping.is_set():
+            return
+        host = state.host.name
+        try:
+            self._converge(play, playbook, state, gate)
+        except Interrupted:
+            pass
+        except HostError as error:
+            state.lost = True
+            lost = isinstance(error, Unreachable)
+            self.emit(HostLost(host=host, message=error.message, hint=error.hint, unreachable=lost))
+        except LinkLost as error:
+            state.lost = True
+            self.emit(HostLost(host=host, message=error.message, hint="run again: it goes on where it was"))
+        finally:
+            if gate:
+                gate.leave(host)
+
+    def _converge(self, play: Play, playbook: Playbook, state: HostState, gate: Gate | None) -> None:
+        host = state.host.name
+        if state.transport is None:
+            self.emit(Doing(host=host, what="connecting"))
+            state.transport = self.connect(state.host, state.privileged)
+        run = HostRun(self._scope(play, playbook, state), self._options(state, gate), self._heard(state), state.memory)
+        self._drive(run.converge(), state.transport)
+        summary = run.summary
+        state.failed = state.failed or summary.failed or summary.interrupted
+        state.trips += summary.trips
+        self._remember(state, summary)
+        self.emit(HostFinished(host=host, not_done=summary.not_done, owed=summary.owed, trips=summary.trips))
+
+    def _drive(self, requests: Requests, transport: Transport) -> None:
+        with suppress(StopIteration):
+            batch = next(requests)
+            while True:
+                if self.stopping.is_set() and not batch.steps:
+                    raise Interrupted
+                replies = iter((Ended("stopped"),)) if self.stopping.is_set() else transport.exchange(batch)
+                batch = requests.send(replies)
+
+    def _heard(self, state: HostState) -> Callable[[Event], None]:
+        def hear(event: Event) -> None:
+            result = getattr(event, "result", None)
+            if result is not None and result.value.get("docker_run"):
+                state.start_with = str(result.value["docker_run"])
+            self.emit(event)
+
+        return hear
+
+    def _scope(self, play: Play, playbook: Playbook, state: HostState) -> HostScope:
+        settings, host = self.settings, state.host
+        return HostScope(
+            host=host.name,
+            play=play,
+            modules=self.modules,
+            variables=host.vars,
+            extra=settings.extra,
+            magic=self._magic(play, playbook, host),
+            become=settings.become or bool(host.vars.get("ansible_become")),
+            become_user=settings.become_user or _text(host.vars.get("ansible_become_user")),
+            login_user=_text(host.vars.get("ansible_user")),
+            check=settings.check,
+            options=settings.options,
+            services=settings.services,
+        )
+
+    def _magic(self, play: Play, playbook: Playbook, host: Host) -> dict[str, Any]:
+        path = self.inventory.path
+        return {
+            "inventory_hostname": host.name,
+            "inventory_hostname_short": host.name.split(".")[0],
+            "inventory_file": str(path) if path else "",
+            "inventory_dir": str(path.parent) if path else "",
+            "group_names": [name for name in host.groups if name != "all"],
+            "groups": {name: list(members) for name, members in self.inventory.groups.items()},
+            "hostvars": self._hostvars,
+            "play_hosts": [state.host.name for state in self._of(play)],
+            "ansible_play_hosts": [state.host.name for state in self._of(play)],
+            "ansible_play_name": play.name,
+            "ansible_check_mode": self.settings.check,
+            "playbook_dir": str(playbook.path.parent.absolute()),
+        }
+
+    def _options(self, state: HostState, gate: Gate | None) -> Options:
+        settings, name = self.settings, state.host.name
+        return Options(
+            check=settings.check,
+            force_handlers=settings.force_handlers,
+            privileged=state.privileged,
+            facts=settings.facts,
+            derive=settings.derive,
+            assumed=state.facts or self._recall(name),
+            tags=settings.tags,
+            skip_tags=settings.skip_tags,
+            gate=(lambda outcomes: gate.ask(name, outcomes)) if gate else None,
+        )
+
+    # Between runs.
+
+    def _facts_file(self, name: str) -> Path:
+        safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+        return self.inventory.state_dir / "facts" / safe
+
+    def _recall(self, name: str) -> State | None:
+        if self.settings.facts is None:
+            return None
+        with suppress(OSError, ValueError):
+            return self.settings.facts.state.parse(self._facts_file(name).read_text("utf-8"))
+        return None
+
+    def _remember(self, state: HostState, summary: Summary) -> None:
+        if summary.facts is None:
+            return
+        state.facts = summary.facts
+        path, text = self._facts_file(state.host.name), summary.facts.render()
+        with suppress(OSError):
+            if path.is_file() and path.read_text("utf-8") == text:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside = path.with_name(f".{path.name}.new")
+            aside.write_text(text, "utf-8")
+            aside.replace(path)
+
+    def _close(self) -> None:
+        for state in self._states.values():
+            if state.transport is not None:
+                with suppress(Exception):
+                    state.transport.close()
+
+    def _finish(self) -> None:
+        begin = {name: state.start_with for name, state in self._states.items() if state.start_with}
+        self.emit(RunFinished(start_with=begin, interrupted=self.stopping.is_set()))
+
+
+class Gate:
+    """Holds the hosts back until all have planned, asks once for all of them, and lets them go on or not."""
+
+    def __init__(self, ask: Ask | None, hosts: Iterable[str]) -> None:
+        self._ask = ask
+        self._active = set(hosts)
+        self._waiting: dict[str, Sequence[Outcome]] = {}
+        self._answers: dict[str, bool] = {}
+        self._changed = threading.Condition()
+
+    def ask(self, host: str, outcomes: Sequence[Outcome]) -> bool:
+        """Return the answer for one host, once every other one is planned, or through."""
+        with self._changed:
+            self._waiting[host] = outcomes
+            self._settle()
+            self._changed.wait_for(lambda: host in self._answers)
+            return self._answers.pop(host)
+
+    def leave(self, host: str) -> None:
+        """Take note that a host is through."""
+        with self._changed:
+            self._active.discard(host)
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._waiting and self._active <= self._waiting.keys():
+            answer = self._ask(dict(self._waiting)) if self._ask else True
+            self._answers.update(dict.fromkeys(self._waiting, answer))
+            self._waiting.clear()
+            self._changed.notify_all()
+
+
+def _serial(play: Play, states: Sequence[HostState]) -> list[Sequence[HostState]]:
+    """Return the hosts in the batches that `serial` asks for; the last size is repeated."""
+    if not play.serial:
+        return [states]
+    sizes = [_size(one, len(states)) for one in play.serial]
+    batches: list[Sequence[HostState]] = []
+    start = 0
+    while start < len(states):
+        size = sizes[min(len(batches), len(sizes) - 1)]
+        batches.append(states[start : start + size])
+        start += size
+    return batches
+
+
+def _size(size: int | str, hosts: int) -> int:
+    if isinstance(size, str) and size.endswith("%"):
+        return max(1, int(hosts * float(size[:-1]) / 100))
+    return max(1, int(size))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,459 @@
+"""The laws of the effects of file tasks, on real shells: what a plan says that it leaves, the probe finds."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from provisioner.model import Context, Effect, NeedLook, Observable, Plan, State, TaskType, Unknown, View
+from provisioner.observables.file import File, FileState
+from provisioner.shell import Script, Upload, with_needs, words
+from provisioner.tasks.blockinfile import BlockInFile
+from provisioner.tasks.command import Command, Shell
+from provisioner.tasks.copy import Copy
+from provisioner.tasks.file import FileType
+from provisioner.tasks.lineinfile import LineInFile
+from provisioner.tasks.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "ash"]}
+USER = pwd.getpwuid(os.geteuid()).pw_name
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+PRELUDE = "LC_ALL=C; export LC_ALL; umask 022\nnext() { printf '@@\\n'; }\n"
+
+
+@pytest.fixture(params=list(SHELLS))
+def device(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
+    """Return a folder to play in, and a shell to do it with."""
+    if not shutil.which(SHELLS[request.param][0]):
+        pytest.skip(f"no {request.param} here")
+    return Device(SHELLS[request.param], tmp_path)
+
+
+@dataclass
+class Device:
+    """This machine as a device: looks, and runs effects, by one shell."""
+
+    shell: list[str]
+    root: Path
+    view: View = field(default_factory=View)
+
+    def call(self, script: Script, values: Iterable[Any]) -> subprocess.CompletedProcess[bytes]:
+        """Run one script as the wire does: a function in a subshell, without stdin."""
+        staging = self.root / ".staging"
+        values = list(values)
+        for value in values:
+            if isinstance(value, Upload):
+                staging.mkdir(exist_ok=True)
+                content = Path(value.path).read_bytes() if value.path else value.content
+                (staging / value.sha256).write_bytes(content or b"")
+        text = PRELUDE + "".join(s.definition for s in with_needs([script]))
+        text += f"main() {{\n( {script.name} {words(values, str(staging))} ) </dev/null\n}}\nmain\n"
+        return subprocess.run(self.shell, input=text.encode(), capture_output=True, check=False)
+
+    def looks(self, asked: Mapping[Observable[Any], tuple[str, ...]]) -> dict[Observable[Any], State]:
+        """Return what the probes find, each called once for all of its kind."""
+        found = {}
+        for kind in {type(observable) for observable in asked}:
+            group = [observable for observable in asked if type(observable) is kind]
+            ran = self.call(kind.probe, [word for observable in group for word in asked[observable]])
+            assert ran.returncode == 0, ran.stderr
+            texts = ran.stdout.decode().split("@@\n")[1:]
+            for observable, text in zip(group, texts, strict=True):
+                found[observable] = parsed(kind, text.removesuffix("\n"))
+        return found
+
+    def look(self, observable: Observable[Any]) -> State:
+        """Return what one probe finds."""
+        return self.looks({observable: observable.arguments()})[observable]
+
+    def verify(self, leaves: Mapping[Observable[Any], State]) -> None:
+        """Compare what is there with what was said to be."""
+        found = self.looks({observable: observable.guard_arguments(state) for observable, state in leaves.items()})
+        for observable, state in leaves.items():
+            assert known_text(found[observable], state) == known_text(state, state), observable
+
+    def note(self, view: View, observables: Iterable[Observable[Any]]) -> None:
+        """Look at what a view does not tell yet."""
+        wanted: dict[Observable[Any], Observable[Any]] = {seen: seen for seen in view.probed}
+        for observable in observables:
+            wanted[observable] = wanted.pop(observable, observable).merged(observable)
+        stale = [o for o in wanted.values() if o not in view.probed or not o.satisfied_by(view.probed[o])]
+        view.probed.update(self.looks({observable: observable.arguments() for observable in stale}))
+
+    def plan(self, task: TaskType, view: View) -> Plan:
+        """Plan a task; whatever it asks for is looked at."""
+        wanted = list(task.looks_at(self.context))
+        for _ in range(20):
+            self.note(view, wanted)
+            try:
+                view.begin()
+                return task.plan(view, self.context)
+            except NeedLook as need:
+                wanted = [need.observable]
+        raise AssertionError(f"{task} asks for {wanted} again and again")
+
+    @property
+    def context(self) -> Context:
+        """Return a context of the user that runs the tests."""
+        return Context(host="here", label="task", user=USER, find=lambda _, name: self.root / name)
+
+    def apply(self, effect: Effect) -> None:
+        """Run an effect, and compare what it leaves with what it said."""
+        ran = self.call(effect.script, effect.values)
+        assert ran.returncode == 0, (effect, ran.stderr)
+        assert ran.stderr == b""
+        self.verify(effect.leaves)
+
+    def run(self, *tasks: TaskType) -> list[Plan]:
+        """Plan all tasks before any runs, each over what the ones before will leave; then run and compare."""
+        view = View()
+        self.note(view, [observable for task in tasks for observable in task.looks_at(self.context)])
+        plans = []
+        for task in tasks:
+            plan = self.plan(task, view)
+            assert plan.failed is None, plan.failed
+            for effect in plan.effects:
+                view.lay(effect, "task")
+            plans.append(plan)
+        for plan in plans:
+            for effect in plan.effects:
+                self.apply(effect)
+        self.verify(view.planned)
+        return plans
+
+    def is_done(self, *tasks: TaskType) -> bool:
+        """Tell whether a second run would change nothing."""
+        return not any(self.plan(task, View()).effects for task in tasks)
+
+    def at(self, name: str) -> Path:
+        """Return the place of a name in the folder."""
+        return self.root / name
+
+    def path(self, name: str) -> str:
+        """Return the path of a name in the folder."""
+        return str(self.at(name))
+
+
+def parsed(kind: type[Observable[Any]], text: str) -> State:
+    """Return the state that a probe's text tells, which has to tell the same text."""
+    state = kind.state.parse(text)
+    assert state.render() == "\n".join(line for line in text.split("\n") if not line.startswith("."))
+    return state
+
+
+def known_text(state: State, like: State) -> str:
+    """Return the lines of the fields that are known of `like`."""
+    fields = like.known_fields()
+    return "\n".join(line for line in state.render().split("\n") if line.partition("=")[0] in fields)
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names in a folder, in order."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def mode(path: str) -> int:
+    """Return the mode bits of a path."""
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def test_a_chain_of_file_tasks_leaves_what_was_planned_before_any_ran(device: Device) -> None:
+    """A folder is made, filled, edited twice, guarded, linked to and written through: one look predicts it all."""
+    p = device.path
+    tasks = [
+        FileType(path=p("etc/app/conf.d"), state="directory", mode="2750"),
+        Copy(content="a = 1\n", dest=p("etc/app/conf.d/")[:-1] + "/main.conf"),
+        LineInFile(path=p("etc/app/conf.d/main.conf"), regexp="^a", line="a = 2"),
+        LineInFile(path=p("etc/app/conf.d/main.conf"), line="b = 3", insertbefore="^a"),
+        BlockInFile(path=p("etc/app/conf.d/main.conf"), block="c = 4", insertafter="^b"),
+        FileType(path=p("etc/app/conf.d/main.conf"), mode="u=rw,go="),
+        FileType(src="conf.d", dest=p("etc/app/link"), state="link"),
+        Copy(content="through\n", dest=p("etc/app/link/second"), mode="0644"),
+        LineInFile(path=p("etc/app/link/second"), line="more"),
+        FileType(path=p("etc/app/conf.d/touched"), state="touch", mode="0600"),
+    ]
+    device.run(*tasks)
+    expected = "b = 3\n# BEGIN ANSIBLE MANAGED BLOCK\nc = 4\n# END ANSIBLE MANAGED BLOCK\na = 2\n"
+    assert Path(p("etc/app/conf.d/main.conf")).read_text() == expected
+    assert Path(p("etc/app/conf.d/second")).read_text() == "through\nmore\n"
+    assert (mode(p("etc")), mode(p("etc/app/conf.d")), mode(p("etc/app/conf.d/main.conf"))) == (0o2750, 0o2750, 0o600)
+    assert device.is_done(*tasks[2:5], *tasks[6:9])
+
+
+def test_removing_and_making_again_in_one_play(device: Device) -> None:
+    """A folder that was full is removed, made again, and is empty but for what comes after."""
+    device.at("d/old").mkdir(parents=True)
+    device.at("d/f").write_text("x")
+    device.run(
+        Copy(content="1", dest=device.path("d/old/new")),
+        FileType(path=device.path("d"), state="absent"),
+        FileType(path=device.path("d/sub"), state="directory"),
+        Copy(content="2", dest=device.path("d/f")),
+    )
+    assert names(device.at("d")) == ["f", "sub"]
+
+
+@pytest.mark.parametrize("start", ["file", "link", "folder link", "dangling", "empty folder"])
+def test_a_link_takes_the_place_of_anything(device: Device, start: str) -> None:
+    """With force a link replaces a file, another link wherever it leads, and an empty folder."""
+    path = device.at("x")
+    device.at("dir").mkdir()
+    if start == "file":
+        path.write_text("old")
+    elif start == "empty folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"link": "other", "folder link": "dir", "dangling": "gone"}[start])
+    task = FileType(src="target", path=str(path), state="link", force=True)
+    device.run(task)
+    assert str(path.readlink()) == "target"
+    assert device.is_done(task)
+    assert names(device.root) == ["dir", "x"]
+
+
+def test_a_copy_replaces_a_link_and_an_edit_follows_it(device: Device) -> None:
+    """As in Ansible: copy puts a file where the link was, lineinfile changes what the link leads to."""
+    for name in ("a", "b"):
+        device.at(name).write_text("old\n")
+        device.at(f"to-{name}").symlink_to(name)
+    device.run(Copy(content="new\n", dest=device.path("to-a")), LineInFile(path=device.path("to-b"), line="more"))
+    assert not device.at("to-a").is_symlink()
+    assert device.at("a").read_text() == "old\n"
+    assert device.at("to-b").is_symlink()
+    assert device.at("b").read_text() == "old\nmore\n"
+
+
+def test_copy_with_follow_writes_through_the_link(device: Device) -> None:
+    """With follow the link stays and what it leads to is written."""
+    device.at("a").write_text("old\n")
+    device.at("l").symlink_to("a")
+    device.run(Copy(content="new\n", dest=device.path("l"), follow=True))
+    assert device.at("l").is_symlink()
+    assert device.at("a").read_text() == "new\n"
+
+
+@AS_ROOT
+def test_a_setgid_parent_gives_its_group(device: Device) -> None:
+    """What is made under a setgid folder has its group, folders are setgid too, and a mode that is given is exact."""
+    device.at("g").mkdir()
+    shutil.chown(device.path("g"), group="games")
+    device.at("g").chmod(0o2775)
+    device.run(
+        Copy(content="x", dest=device.path("g/f")),
+        FileType(path=device.path("g/d"), state="directory"),
+        FileType(path=device.path("g/d/e"), state="directory", mode="0755"),
+        FileType(src="f", path=device.path("g/l"), state="link"),
+        Copy(content="x", dest=device.path("g/d/e/f")),
+    )
+    assert mode(device.path("g/d")) == 0o2755
+    assert mode(device.path("g/d/e")) == 0o755
+    assert device.at("g/f").group() == "games"
+    assert device.at("g/d/e/f").group() == "root"
+
+
+@AS_ROOT
+def test_an_existing_file_keeps_its_owner_group_and_mode(device: Device) -> None:
+    """New content alone changes nothing else; the copy that is kept is as the old file was."""
+    path = device.at("f")
+    path.write_text("old\n")
+    shutil.chown(path, "daemon", "games")
+    path.chmod(0o640)
+    (plan,) = device.run(Copy(content="new\n", dest=str(path), backup=True))
+    kept = Path(plan.result["backup_file"])
+    assert [(p.owner(), p.group(), mode(str(p))) for p in (path, kept)] == [("daemon", "games", 0o640)] * 2
+    assert kept.read_text() == "old\n"
+
+
+@AS_ROOT
+def test_a_file_that_changes_hands_loses_setuid_as_planned(device: Device) -> None:
+    """The kernel takes setuid away; the plan says so, and a mode that is given brings it back."""
+    for name in "ab":
+        device.at(name).write_text("x")
+        device.at(name).chmod(0o6755)
+    device.run(
+        FileType(path=device.path("a"), owner="daemon"), FileType(path=device.path("b"), owner="daemon", mode="4755")
+    )
+    assert (mode(device.path("a")), mode(device.path("b"))) == (0o755, 0o4755)
+
+
+@AS_ROOT
+def test_numbers_are_owners_too(device: Device) -> None:
+    """An owner given as a number is that of the file afterwards, named or not; again nothing changes."""
+    tasks = [
+        Copy(content="x", dest=device.path("f"), owner="1", group="54321"),
+        FileType(path=device.path("d"), state="directory", owner="54321"),
+        FileType(path=device.path("z"), state="touch", owner="0", access_time="preserve", modification_time="preserve"),
+    ]
+    device.run(*tasks)
+    assert device.at("f").stat().st_uid == 1
+    assert device.at("d").stat().st_uid == 54321
+    assert device.is_done(*tasks)
+
+
+@AS_ROOT
+def test_recurse_gives_away_all_that_is_below(device: Device) -> None:
+    """Owner, group and mode reach all below, links apart; X is for folders and programs; then nothing is left."""
+    device.at("t/a/b").mkdir(parents=True)
+    for name, bits in (("t/f", 0o644), ("t/a/prog", 0o755), ("t/a/b/secret", 0o600), ("t/- $x '", 0o6711)):
+        device.at(name).write_text("x")
+        device.at(name).chmod(bits)
+    device.at("t/link").symlink_to("/etc/passwd")
+    tasks = [
+        Copy(content="late", dest=device.path("t/late"), mode="0600"),
+        FileType(
+            path=device.path("t"), state="directory", recurse=True, owner="daemon", group="games", mode="u=rwX,g=rX,o="
+        ),
+        Copy(content="late", dest=device.path("t/late")),
+    ]
+    plans = device.run(*tasks)
+    assert not plans[2].effects
+    assert (mode(device.path("t/f")), mode(device.path("t/a/prog")), mode(device.path("t/a"))) == (0o640, 0o750, 0o750)
+    assert {p.owner() for p in device.at("t").rglob("*") if not p.is_symlink()} == {"daemon"}
+    assert Path("/etc/passwd").stat().st_uid == 0
+    assert device.is_done(tasks[1])
+
+
+def test_a_tree_is_copied_with_all_that_is_in_it(device: Device) -> None:
+    """src/ means what is in it, src itself goes below dest; empty folders too; a second run changes nothing."""
+    device.at("src/sub/empty").mkdir(parents=True)
+    device.at("src/a").write_text("a")
+    device.at("src/sub/b").write_bytes(b"\0\xff\n")
+    device.at("src/sub/b").chmod(0o755)
+    for src, top in (("src/", "out"), ("src", "in/src")):
+        task = Copy(src=src, dest=device.path(top.partition("/")[0]), directory_mode="0750", mode="preserve")
+        device.run(task)
+        assert names(device.at(top)) == ["a", "sub"]
+        assert device.at(f"{top}/sub/b").read_bytes() == b"\0\xff\n"
+        assert (mode(device.path(f"{top}/sub")), mode(device.path(f"{top}/sub/b"))) == (0o750, 0o755)
+        assert device.at(f"{top}/sub/empty").is_dir()
+        assert device.is_done(task)
+
+
+def test_dest_with_a_slash_is_a_folder_and_is_made(device: Device) -> None:
+    """dest/ that is missing is made, a dest that is a folder or a link to one takes the file under its own name."""
+    device.at("f.txt").write_text("x")
+    device.at("there").mkdir()
+    device.at("link").symlink_to("there")
+    tasks = [Copy(src="f.txt", dest=device.path(name)) for name in ("new/deep", "there", "link")]
+    tasks[0] = Copy(src="f.txt", dest=device.path("new/deep") + "/")
+    device.run(*tasks)
+    assert device.at("new/deep/f.txt").read_text() == "x"
+    assert device.at("there/f.txt").read_text() == "x"
+    assert device.is_done(*tasks)
+
+
+@pytest.mark.parametrize("name", ["it's", 'two "words" $HOME `id`', "-n", "line\nbreak", "back\\slash %25", "*"])
+def test_any_name_arrives_intact(device: Device, name: str) -> None:
+    """Quotes, blanks, a leading dash, a newline: paths and content are carried, never interpreted."""
+    folder = f"{device.path('d')}/{name}"
+    device.run(
+        FileType(path=folder, state="directory"),
+        Copy(content=name, dest=f"{folder}/{name}"),
+        LineInFile(path=f"{folder}/{name}", line=name.partition("\n")[0], insertbefore="BOF", regexp="^no such"),
+        FileType(src=name, path=f"{folder}/l{name}", state="link", force=True),
+        FileType(path=f"{folder}/{name}", mode="0600"),
+        FileType(path=f"{folder}/gone{name}", state="touch"),
+        FileType(path=f"{folder}/gone{name}", state="absent"),
+    )
+    assert names(Path(folder)) == sorted([name, f"l{name}"])
+
+
+def test_large_content_travels_beside_the_script(device: Device) -> None:
+    """What is over 256 KiB is an upload, and over 4 MiB it is neither diffed nor read back."""
+    device.at("mid").write_bytes(os.urandom(300 * 1024))
+    device.at("big").write_bytes(b"x" * (4 * 1024 * 1024 + 1))
+    tasks = [Copy(src=name, dest=device.path(f"{name}.out")) for name in ("mid", "big")]
+    tasks.append(Copy(content="y" * 300_000, dest=device.path("text")))
+    tasks.append(Copy(src=device.path("big.out"), remote_src=True, dest=device.path("again")))
+    plans = device.run(*tasks)
+    assert all(isinstance(plan.effects[0].values[-1], Upload) for plan in plans[:3])
+    assert device.at("again").stat().st_size == 4 * 1024 * 1024 + 1
+    assert device.is_done(*tasks)
+
+
+def test_a_validate_that_refuses_leaves_the_old_file(device: Device) -> None:
+    """validate sees the new content before it is in place; refused, nothing has changed and nothing lies about."""
+    path = device.at("f")
+    path.write_text("good\n")
+    plan = device.plan(Copy(content="bad\n", dest=str(path), validate="grep -q good %s"), View())
+    ran = device.call(plan.effects[0].script, plan.effects[0].values)
+    assert ran.returncode != 0
+    assert b"validate refused" in ran.stderr
+    assert path.read_text() == "good\n"
+    assert names(device.root) == ["f"]
+
+
+def test_a_hard_link_is_a_second_name(device: Device) -> None:
+    """state=hard makes it once, and a mode reaches both names."""
+    device.at("a").write_text("x")
+    task = FileType(src=device.path("a"), path=device.path("b"), state="hard", mode="0600")
+    device.run(task)
+    assert device.at("a").stat().st_ino == device.at("b").stat().st_ino
+    assert mode(device.path("a")) == 0o600
+    assert device.is_done(task)
+
+
+def test_remove_refuses_the_root(device: Device) -> None:
+    """Whatever went wrong before: the body removes neither nothing nor everything."""
+    plan = device.plan(FileType(path=device.path("x"), state="absent"), View(probed={}))
+    assert not plan.effects
+    device.at("x").write_text("")
+    effect = device.plan(FileType(path=device.path("x"), state="absent"), View()).effects[0]
+    for path in ("", "/", "/.", "/..", "//"):
+        ran = device.call(effect.script, (path,))
+        assert ran.returncode == 1
+        assert b"refusing" in ran.stderr
+
+
+def test_a_command_gets_its_words_and_its_input(device: Device) -> None:
+    """Words arrive as they are, stdin is what was given or empty, chdir holds, the rc is the program's."""
+    cases: list[tuple[TaskType, int, bytes]] = [
+        (Command(argv=["printf", "%s|", "it's", "$HOME", "a b", "-x", "*"]), 0, b"it's|$HOME|a b|-x|*|"),
+        (Command(cmd="cat", stdin="in"), 0, b"in\n"),
+        (Command(cmd="cat", stdin="in", stdin_add_newline=False), 0, b"in"),
+        (Command(cmd="cat"), 0, b""),
+        (Command(cmd="pwd", chdir=str(device.root)), 0, f"{device.root}\n".encode()),
+        (Command(cmd="pwd", chdir="/no/such"), 1, b""),
+        (Shell(cmd="echo a; exit 3"), 3, b"a\n"),
+        (Shell(cmd="x='q r'\necho \"$x\" | tr q Q\n"), 0, b"Q r\n"),
+        (Shell(cmd="cat; pwd", stdin="z", chdir=str(device.root)), 0, f"z\n{device.root}\n".encode()),
+        (Shell(cmd="echo ${BASH_VERSION:+yes}", executable="/bin/bash"), 0, b"yes\n"),
+        (Shell(cmd="tr '\\0' ' ' </proc/$PPID/cmdline; : s3cret"), 0, b""),
+    ]
+    for task, rc, stdout in cases:
+        effect = task.plan(View(), device.context).effects[0]
+        ran = device.call(effect.script, effect.values)
+        assert ran.returncode == rc, (task, ran.stderr)
+        assert b"s3cret" not in ran.stdout
+        assert not stdout or ran.stdout == stdout
+    assert not names(device.root)
+
+
+def test_a_tree_says_what_sorts_there_are(device: Device) -> None:
+    """The probe of a tree names each sort once, in order, and nothing for what is not there."""
+    device.at("t/d").mkdir(parents=True)
+    for name in ("a", "b"):
+        device.at(f"t/{name}").write_text("")
+        device.at(f"t/{name}").chmod(0o640)
+    device.at("t/d").chmod(0o755)
+    group = device.at("t").group()
+    assert device.look(Tree(device.path("t"))).sorts == (f"directory|{USER}|{group}|0755", f"file|{USER}|{group}|0640")
+    assert device.look(Tree(device.path("none"))).sorts == ()
+
+
+def test_unknown_fields_are_no_part_of_the_comparison() -> None:
+    """The helper of this suite leaves out exactly what the plan does not know."""
+    state = FileState(type="file", real="/x", owner="a", group=Unknown(), mode="0644")
+    assert "group" not in known_text(FileState(type="file", real="/x", group="b"), state)
+    assert File("/x").is_absent(FileState())

@@ -1,0 +1,118 @@
+"""Names that nothing can define are found before any connection."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003
+from typing import Any
+
+import pytest
+from written import MODULES, write
+
+from provisioner.inventory import load_inventory
+from provisioner.playbook import Play, load_playbook
+from provisioner.undefined import defined_names, undefined_names
+
+
+def play(folder: Path, text: str, head: str = "", **files: str) -> Play:
+    lines = "".join(f"    {line}\n" for line in text.splitlines())
+    write(folder, site_yaml=f"- hosts: all\n{head}  tasks:\n{lines}", **files)
+    return load_playbook(folder / "site.yaml", MODULES).plays[0]
+
+
+def found(folder: Path, text: str, head: str = "", known: frozenset[str] = frozenset(), **files: str) -> list[str]:
+    hosts = load_inventory("host,").hosts.values()
+    return [error.message for error in undefined_names(play(folder, text, head, **files), hosts, known)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- debug: {msg: '{{ nothing }}'}",
+        "- debug: {msg: {deep: ['{{ nothing.x }}']}}",
+        "- debug:\n  when: nothing",
+        "- debug:\n  when: a is defined or nothing",
+        "- debug:\n  loop: '{{ nothing }}'",
+        "- debug:\n  vars: {x: '{{ nothing }}'}",
+        "- debug:\n  name: do {{ nothing }}",
+        "- debug:\n  environment: {X: '{{ nothing }}'}",
+        "- debug:\n  become: '{{ nothing }}'",
+        "- debug:\n  changed_when: nothing",
+        "- debug:\n  loop: []\n  loop_control: {label: '{{ nothing }}'}",
+        "- template: {src: a.j2, dest: /x}",
+    ],
+)
+def test_a_name_that_nothing_defines_is_an_error_wherever_it_is_used(tmp_path: Path, text: Any) -> None:
+    """Arguments, conditions, loops, vars, names and template files are all looked at."""
+    assert found(tmp_path, text, templates__a_j2="x\n{{ nothing }}\n") == ["nothing defines the variable 'nothing'"]
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("- debug: {msg: '{{ x }}'}", "  vars: {x: 1}\n"),
+        ("- debug: {msg: '{{ x }}'}", "  vars_files: v.yml\n"),
+        ("- debug: {msg: '{{ x }}'}\n  vars: {x: 1}", ""),
+        ("- debug:\n  register: x\n- debug: {msg: '{{ x }}'}", ""),
+        ("- set_fact: {x: 1}\n- debug: {msg: '{{ x }}'}", ""),
+        ("- debug: {msg: '{{ item }}'}\n  loop: [1]", ""),
+        ("- debug: {msg: '{{ x }} {{ i }}'}\n  loop: [1]\n  loop_control: {loop_var: x, index_var: i}", ""),
+        ("- debug: {msg: '{{ inventory_hostname }} {{ groups.all }} {{ ansible_user }} {{ omit }}'}", ""),
+        ("- debug: {msg: '{{ x | default(1) }}'}", ""),
+        ("- debug: {msg: '{{ x.y | d(1) }}'}", ""),
+        ("- debug: {msg: '{{ x if x is defined else 1 }}'}", ""),
+        ("- debug: {msg: '{{ x }}'}\n  when: x is defined", ""),
+        ("- block: [debug: {msg: '{{ x }}'}]\n  when: [x is defined]", ""),
+        ("- debug: {msg: '{% for x in [1] %}{{ x }}{% endfor %}'}", ""),
+        ("- debug: {msg: !unsafe '{{ x }}'}", ""),
+        ("- debug: {msg: '{{ fact }}'}", ""),
+        ("- template: {src: b.j2, dest: /x}\n  vars: {x: 1}", ""),
+        ("- debug:", "  vars: {never_used: '{{ x }}'}\n"),
+    ],
+)
+def test_what_may_be_defined_is_no_error(tmp_path: Path, text: Any, head: Any) -> None:
+    """Vars, registers, facts, loops and magic names define; default and `is defined` guard."""
+    assert found(tmp_path, text, head, frozenset({"fact"}), v_yml="x: 1", templates__b_j2="{{ x }}") == []
+
+
+def test_the_hosts_vars_define(tmp_path: Path) -> None:
+    """A variable that any of the hosts has is defined."""
+    write(tmp_path, hosts_yaml="all: {hosts: {a: {x: 1}, b: }}")
+    hosts = load_inventory(str(tmp_path / "hosts.yaml")).hosts.values()
+    assert not undefined_names(play(tmp_path, "- debug: {msg: '{{ x }}'}"), hosts, frozenset())
+
+
+def test_places_and_suggestions(tmp_path: Path) -> None:
+    """An error has the place of its string, in a template file that of the name, and names what is near."""
+    text = "- debug: {msg: '{{ vresion }}'}\n- template: {src: a.j2, dest: /x}\n"
+    one, two = undefined_names(
+        play(tmp_path, text, "  vars: {version: 1}\n", templates__a_j2="vers\nx {{ vers }}\n"), [], frozenset()
+    )
+    assert one.source
+    assert (one.source.line, one.source.column) == (4, 20)
+    assert one.message == "nothing defines the variable 'vresion'; did you mean 'version'?"
+    assert two.source
+    assert (two.source.path, two.source.line, two.source.column) == (
+        str(tmp_path / "templates/a.j2"),
+        2,
+        6,
+    )
+
+
+def test_play_vars_that_are_used_are_looked_into(tmp_path: Path) -> None:
+    """A variable of the play that a task uses, directly or through another, must not need what nothing defines."""
+    head = "  vars: {a: '{{ b }}', b: '{{ nothing }}'}\n"
+    assert found(tmp_path, "- debug: {msg: '{{ a }}'}", head) == ["nothing defines the variable 'nothing'"]
+
+
+def test_syntax_errors_are_found_too(tmp_path: Path) -> None:
+    """A template that cannot be parsed is reported with the rest, a file's with its line."""
+    text = "- debug: {msg: '{{ a b }}'}\n- debug:\n  when: x ==\n- template: {src: a.j2, dest: /x}"
+    errors = undefined_names(play(tmp_path, text, templates__a_j2="\n{% if %}"), [], frozenset())
+    assert all("is not a valid template" in error.message for error in errors)
+    assert [error.source.line if error.source else 0 for error in errors] == [3, 5, 2]
+
+
+def test_names_that_a_play_hands_to_the_next(tmp_path: Path) -> None:
+    """Registered values, set facts and vars are told, for the plays after it."""
+    found_play = play(tmp_path, "- debug:\n  register: r\n- set_fact: {f: 1}", "  vars: {v: 1}\n")
+    assert defined_names(found_play) == {"r", "f", "v"}
