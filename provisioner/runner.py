@@ -66,6 +66,9 @@ class HostState:
     facts: State | None = None
     start_with: str | None = None
     trips: int = 0
+    plays: int = 0
+    not_done: tuple[str, ...] = ()
+    owed: tuple[str, ...] = ()
 
 
 class Runner:
@@ -97,6 +100,7 @@ class Runner:
         try:
             for playbook in playbooks:
                 self._prepare(playbook)
+            for playbook in playbooks:
                 for play in playbook.plays:
                     self._play(play, playbook)
         finally:
@@ -107,6 +111,10 @@ class Runner:
         """Tell the listener of an event, one at a time."""
         with self._lock:
             self._listener(replace(event, at=time.monotonic()))
+
+    def facts(self) -> dict[str, State]:
+        """Return the facts that this run has looked at, by host."""
+        return {name: state.facts for name, state in self._states.items() if state.facts is not None}
 
     def stop(self) -> None:
         """Ask every host to end before its next task."""
@@ -125,6 +133,7 @@ class Runner:
         for play in playbook.plays:
             wanted = play.become or any(task.become for task in play.everything())
             for state in self._of(play):
+                state.plays += 1
                 own = state.host.vars.get("ansible_become")
                 state.privileged = state.privileged or bool(wanted or self.settings.become or own)
 
@@ -170,7 +179,7 @@ class Runner:
                 if self.stopping.is_set():
                     self._close()
                     raise
-                self.emit(Noted(host=None, message="stopping between tasks; press Ctrl-C again to leave at once"))
+                self.emit(Noted(host=None, message="stopping between tasks; press Ctrl-C again to leave at once", level="info"))
                 self.stop()
                 continue
             for future in done:
@@ -204,11 +213,21 @@ class Runner:
             state.transport = self.connect(state.host, state.privileged)
         run = HostRun(self._scope(play, playbook, state), self._options(state, gate), self._heard(state), state.memory)
         self._drive(run.converge(), state.transport)
-        summary = run.summary
-        state.failed = state.failed or summary.failed or summary.interrupted
+        self._take(state, run.summary)
+
+    def _take(self, state: HostState, summary: Summary) -> None:
+        """Add a play's end to what is known of a host, and tell when it was its last one."""
+        state.failed = state.failed or summary.failed or summary.interrupted or summary.declined
         state.trips += summary.trips
+        state.plays -= 1
+        state.not_done += summary.not_done
+        state.owed += summary.owed
         self._remember(state, summary)
-        self.emit(HostFinished(host=host, not_done=summary.not_done, owed=summary.owed, trips=summary.trips))
+        if state.failed or not state.plays:
+            done = HostFinished(
+                host=state.host.name, not_done=state.not_done, owed=state.owed, trips=state.trips
+            )
+            self.emit(done)
 
     def _drive(self, requests: Requests, transport: Transport) -> None:
         with suppress(StopIteration):

@@ -23,6 +23,7 @@ _MAGIC = frozenset(
         "hostvars", "playbook_dir", "play_hosts", "omit", "vars", "environment", "role_name", "role_path",
     }
 )  # fmt: skip
+_EXPRESSIONS = {"assert": "that", "debug": "var"}
 _PREFIXES = ("ansible_", "template_")
 
 
@@ -75,13 +76,15 @@ def _loop_names(task: Task) -> frozenset[str]:
 
 def _texts(task: Task) -> Iterator[_Text]:
     """Yield everything in a task that is rendered or evaluated."""
-    conditions = (*task.when, *(task.changed_when or ()), *(task.failed_when or ()))
+    bare = task.args.get(_EXPRESSIONS.get(task.module, ""))
+    conditions = (*task.when, *(task.changed_when or ()), *(task.failed_when or ()), *(walk(bare) if bare else ()))
     for condition in conditions:
-        if isinstance(condition.value, str):
-            yield _Text(condition.value, condition.source, expression=not is_template(condition.value))
+        if isinstance(condition.value, str) and not is_template(condition.value):
+            yield _Text(condition.value, condition.source, expression=True)
     loop = (task.loop.items, task.loop.label) if task.loop else ()
     flags = (task.become, task.ignore_errors, task.no_log, task.run_once, task.check_mode, task.diff)
-    parts = (*task.args.values(), *task.vars.values(), *task.environment.values(), *task.notify, *loop)
+    braced = (*task.when, *(task.changed_when or ()), *(task.failed_when or ()))
+    parts = (*braced, *task.args.values(), *task.vars.values(), *task.environment.values(), *task.notify, *loop)
     for part in (*parts, task.become_user, *flags):
         if isinstance(part, Node):
             yield from _strings(part)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.document import Caution, ListNode, MapNode, Node, ScalarNode, load, lossy, near, plain, raise_all
+from provisioner.document import Caution, ListNode, MapNode, Node, ScalarNode, load, lossy, near, raise_all
 from provisioner.errors import InputError, Source
-from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.merge import Group, Merger
+from provisioner.inventory.model import Inventory
 from provisioner.inventory.ranges import expand
 from provisioner.inventory.varfiles import VarFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _SECTIONS = ("hosts", "children", "vars")
 _SKIPPED = (".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".ini", ".cfg", ".retry")
-_PRIORITY = "ansible_group_priority"
 _WANTED = {"hosts": "a mapping of host names", "children": "a mapping of group names", "vars": "a mapping of variables"}
 _LINE = {"hosts": "write one `name:` per line", "children": "write one `name:` per line", "vars": None}
 
@@ -54,33 +53,13 @@ def _files(path: Path) -> Iterator[Path]:
         yield from _files(item)
 
 
-@dataclass(eq=False)
-class _Group:
-    """A group while files are read: what it names, and the vars written in it."""
-
-    name: str
-    hosts: dict[str, None] = field(default_factory=dict)
-    children: dict[str, Source] = field(default_factory=dict)
-    layers: list[MapNode] = field(default_factory=list)
-    parents: dict[str, None] = field(default_factory=dict)
-    depth: int = 0
-
-    @property
-    def priority(self) -> int:
-        for layer in reversed(self.layers):
-            node = layer.get(_PRIORITY)
-            if isinstance(node, ScalarNode) and isinstance(node.value, int):
-                return node.value
-        return 1
-
-
 class _Reader:
     """Collects groups and hosts from any number of files, and every mistake in them."""
 
     def __init__(self) -> None:
         self.errors: list[InputError] = []
         self.warnings: list[Caution] = []
-        self.groups: dict[str, _Group] = {"all": _Group("all"), "ungrouped": _Group("ungrouped")}
+        self.groups: dict[str, Group] = {"all": Group("all"), "ungrouped": Group("ungrouped")}
         self.hosts: dict[str, Source] = {}
         self.host_layers: dict[str, list[MapNode]] = {}
 
@@ -109,11 +88,11 @@ class _Reader:
     def _error(self, message: str, place: Source, hint: str | None = None) -> None:
         self.errors.append(InputError(message, source=place, hint=hint))
 
-    def _group(self, key: ScalarNode, value: Node) -> _Group | None:
+    def _group(self, key: ScalarNode, value: Node) -> Group | None:
         if not isinstance(key.value, str):
             self._error(f"a group name has to be text; quote {key.text!r}", key.source)
             return None
-        group = self.groups.setdefault(key.value, _Group(key.value))
+        group = self.groups.setdefault(key.value, Group(key.value))
         if isinstance(value, MapNode):
             for section, part in value.entries:
                 self._section(group, section, part)
@@ -121,7 +100,7 @@ class _Reader:
             self._error(f"the group {group.name!r} has to be a mapping of hosts, children and vars", value.source)
         return group
 
-    def _section(self, group: _Group, key: ScalarNode, value: Node) -> None:
+    def _section(self, group: Group, key: ScalarNode, value: Node) -> None:
         if key.value not in _SECTIONS:
             guess = near(key.text, _SECTIONS) or "; a group holds hosts, children and vars"
             hint = f"to make {key.text!r} a group or a host, put it under children or hosts"
@@ -153,9 +132,7 @@ class _Reader:
         self.warnings.extend(lossy(node))
         layers.append(node)
 
-    def _host(
-        self, group: _Group, key: ScalarNode, variables: Node | Mapping[str, str], *, fresh: bool = False
-    ) -> None:
+    def _host(self, group: Group, key: ScalarNode, variables: Node | Mapping[str, str], *, fresh: bool = False) -> None:
         if not isinstance(key.value, str):
             self._error(f"a host name has to be text; quote {key.text!r}", key.source)
             return
@@ -191,7 +168,7 @@ class _Reader:
             raise_all(self.errors)
         self._depths()
         members = {name: self._members(group) for name, group in self.groups.items()}
-        hosts, layers, group_layers = _Vars(self, files).merged()
+        hosts, layers, group_layers = Merger(self.groups, self.hosts, self.host_layers, files).merged()
         raise_all(self.errors)
         return Inventory(
             path=path,
@@ -246,7 +223,7 @@ class _Reader:
                     self.groups[child].depth = group.depth + 1
                     todo.append(child)
 
-    def _members(self, group: _Group) -> tuple[str, ...]:
+    def _members(self, group: Group) -> tuple[str, ...]:
         if group.name == "all":
             return tuple(self.hosts)
         found = dict(group.hosts)
@@ -259,72 +236,6 @@ class _Reader:
                 found |= self.groups[name].hosts
                 todo.extend(self.groups[name].children)
         return tuple(found)
-
-
-class _Vars:
-    """Merges vars: the groups' part once for each set of groups, the hosts' part on top of it."""
-
-    def __init__(self, reader: _Reader, files: VarFiles) -> None:
-        self.reader = reader
-        self.files = files
-        self.values: dict[int, Mapping[str, object]] = {}
-        self.above: dict[str, frozenset[str]] = {}
-
-    def merged(self) -> tuple[dict[str, Host], dict[str, Sequence[MapNode]], dict[tuple[str, ...], Sequence[MapNode]]]:
-        direct: dict[str, list[str]] = {name: [] for name in self.reader.hosts}
-        for group in self.reader.groups.values():
-            for host in group.hosts:
-                direct[host].append(group.name)
-        shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-        layers: dict[tuple[str, ...], Sequence[MapNode]] = {}
-        base: dict[tuple[str, ...], Mapping[str, object]] = {}
-        hosts: dict[str, Host] = {}
-        own: dict[str, Sequence[MapNode]] = {}
-        for name, place in self.reader.hosts.items():
-            key = tuple(direct[name])
-            if key not in shared:
-                shared[key] = self._groups_of(key)
-                layers[shared[key]] = self._group_layers(shared[key])
-                base[shared[key]] = MappingProxyType(self._merge(layers[shared[key]]))
-            groups = shared[key]
-            own[name] = (*self.reader.host_layers.get(name, ()), *self.files.host(name))
-            values = MappingProxyType({**base[groups], **self._merge(own[name])}) if own[name] else base[groups]
-            hosts[name] = Host(name, values, groups, place)
-        return hosts, own, layers
-
-    def _merge(self, layers: Iterable[MapNode]) -> dict[str, object]:
-        merged: dict[str, object] = {}
-        for layer in layers:
-            if id(layer) not in self.values:
-                self.values[id(layer)] = {str(key): value for key, value in _mapping(layer).items()}
-            merged |= self.values[id(layer)]
-        return merged
-
-    def _groups_of(self, direct: tuple[str, ...]) -> tuple[str, ...]:
-        """Return these groups and all above them but `all`, in alphabetical order."""
-        return tuple(sorted(frozenset().union(*(self._above(name) for name in direct)) - {"all"}))
-
-    def _above(self, name: str) -> frozenset[str]:
-        if name not in self.above:
-            parents = self.reader.groups[name].parents
-            self.above[name] = frozenset({name}).union(*(self._above(parent) for parent in parents))
-        return self.above[name]
-
-    def _group_layers(self, names: tuple[str, ...]) -> Sequence[MapNode]:
-        """Return what counts for a member of these groups, lowest precedence first."""
-        found = (self.reader.groups[name] for name in names)
-        order = sorted(found, key=lambda group: (group.depth, group.priority, group.name))
-        layers = [*self.reader.groups["all"].layers, *(layer for group in order for layer in group.layers)]
-        for level in self.files.levels:
-            layers.extend(self.files.group("all", level))
-        for level in self.files.levels:
-            layers.extend(layer for group in order for layer in self.files.group(group.name, level))
-        return tuple(layers)
-
-
-def _mapping(node: MapNode) -> Mapping[object, object]:
-    value = plain(node)
-    return value if isinstance(value, dict) else {}
 
 
 def _made(place: Source, values: Mapping[str, object]) -> MapNode:

@@ -66,7 +66,7 @@ def device_state(found: Model) -> str:
     told = {key: found.data[key] for key in keys if key in found.data}
     told |= {"id": found.id, "codename": found.codename, "packages": packages(found), "settings": found.settings}
     told |= {"units": everything()["units"]}
-    return json.dumps(told)
+    return json.dumps(told, indent=1)
 
 
 def files(found: Model, host: str, key: str) -> dict[str, dict[str, Any]]:

@@ -83,7 +83,7 @@ def _outer(spec: dict[str, Any], link: socket.socket) -> None:
     link.close()
     if answers.recv(1):
         for kind in ("uid_map", "gid_map"):
-            Path(f"/proc/1/{kind}").write_text(f"0 0 {IDS}\n", encoding="ascii")
+            Path(f"/proc/1/{kind}").write_bytes(f"0 0 {IDS}\n".encode())
         answers.send(b"m")
     answers.close()
     os.waitpid(pid, 0)
@@ -92,10 +92,13 @@ def _outer(spec: dict[str, Any], link: socket.socket) -> None:
 def _first_process(spec: dict[str, Any], link: socket.socket, asks: socket.socket) -> NoReturn:
     try:
         _build_root(spec)
-        sc.enter_root(spec["disk"])
+        sc.enter_root()
+        _become_root()  # before the inner one, as an id that is not mapped may make no namespace of users
+        sc.be_dumpable()  # so that the process above may write our map
         sc.unshare(_INNER)
         asks.send(b"u")
-        asks.recv(1)
+        if asks.recv(1) != b"m":
+            raise OSError("the inner map of ids could not be written")
         asks.close()
         _become_root()
         _first_boot(spec)
@@ -132,6 +135,8 @@ def _build_root(spec: dict[str, Any]) -> None:
     sc.mount("", "/", flags=sc.REC | sc.PRIVATE)
     _hand_over(disk)
     sc.bind(disk, disk)
+    os.chdir(disk)  # from here on by relative paths: the device's ids may not come through the folders above it
+    disk = "."
     _as_root(lambda: _skeleton(disk))
     _machine(spec, disk)
     _tmpfs(disk)

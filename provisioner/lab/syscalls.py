@@ -57,9 +57,8 @@ def make_readonly(target: str) -> None:
     mount("", target, flags=BIND | REMOUNT | RDONLY | kept)
 
 
-def enter_root(path: str) -> None:
-    """Make path the root of this mount namespace and let go of the old one."""
-    os.chdir(path)
+def enter_root() -> None:
+    """Make the working directory the root of this mount namespace and let go of the old one."""
     _done(_libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     _done(_libc.umount2(b".", _DETACH), "umount the old root")
     os.chdir("/")
@@ -68,3 +67,8 @@ def enter_root(path: str) -> None:
 def set_hostname(name: str) -> None:
     """Name the machine of this UTS namespace."""
     _done(_libc.sethostname(name.encode(), len(name.encode())), "sethostname")
+
+
+def be_dumpable() -> None:
+    """Let /proc/self belong to who we are now, which a change of ids takes away."""
+    _done(_libc.prctl(4, 1, 0, 0, 0), "prctl")

@@ -291,7 +291,7 @@ class AptTransaction(Observable[AptTransactionState]):
     options: str = ""
     specs: tuple[str, ...] = ()
 
-    kind: ClassVar[str] = "apt-transaction"
+    kind: ClassVar[str] = "apt_transaction"
     state: ClassVar[type[State]] = AptTransactionState
     probe: ClassVar[Script] = PROBE_APT_TRANSACTION
     arity: ClassVar[int] = 3
@@ -366,7 +366,7 @@ class AptCacheState(State):
 class AptCache(Observable[AptCacheState]):
     """The package lists of apt."""
 
-    kind: ClassVar[str] = "apt-cache"
+    kind: ClassVar[str] = "apt_cache"
     state: ClassVar[type[State]] = AptCacheState
     probe: ClassVar[Script] = PROBE_APT_CACHE
 
@@ -428,7 +428,7 @@ class DpkgLockState(State):
 class DpkgLock(Observable[DpkgLockState]):
     """The locks of dpkg and apt; nothing of them is ever compared."""
 
-    kind: ClassVar[str] = "dpkg-lock"
+    kind: ClassVar[str] = "dpkg_lock"
     state: ClassVar[type[State]] = DpkgLockState
     probe: ClassVar[Script] = PROBE_DPKG_LOCK
     guarded: ClassVar[bool] = False

@@ -119,17 +119,17 @@ UNIT_EACH = Script(
 show=$1
 shift
 blocks=$(unit_blocks "$@")
-count=$(printf '%s\n' "$blocks" | grep -c '^LoadState=')
+told=$(printf '%s\n' "$blocks" | grep -c '^LoadState=')
 valid=0
 for name do ! unit_valid "$name" || valid=$((valid + 1)); done
-if [ "$count" -ne "$valid" ] && [ "$count" -gt 0 ] && [ $# -gt 1 ]; then
+if [ "$told" -ne "$valid" ] && [ "$told" -gt 0 ] && [ $# -gt 1 ]; then
   # One of them stopped systemctl: one by one, then.
   for name do unit_each "$show" "$name"; done
   return
 fi
 for name do
   next
-  if [ "$count" -eq 0 ]; then "$show" "$name" none
+  if [ "$told" -eq 0 ]; then "$show" "$name" none
   elif unit_valid "$name"; then
     "$show" "$name" "${blocks%%"
 
@@ -266,7 +266,7 @@ class UnitRun(Observable[UnitRunState]):
 
     name: str
 
-    kind: ClassVar[str] = "unit-run"
+    kind: ClassVar[str] = "unit_run"
     state: ClassVar[type[State]] = UnitRunState
     probe: ClassVar[Script] = PROBE_UNIT_RUN
     guarded: ClassVar[bool] = False
@@ -305,7 +305,7 @@ class UnitsStaleState(State):
 class UnitsStale(Observable[UnitsStaleState]):
     """Whether any unit needs a daemon-reload."""
 
-    kind: ClassVar[str] = "units-stale"
+    kind: ClassVar[str] = "units_stale"
     state: ClassVar[type[State]] = UnitsStaleState
     probe: ClassVar[Script] = UNITS_STALE
 

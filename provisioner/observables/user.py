@@ -147,7 +147,7 @@ class User(Observable[UserState]):
 
 
 PROBE_USER_PASSWORD = Script(
-    "probe_user_password",
+    "probe_password",
     r"""
 # name sha256 ...: whether the hash of the user's password has that digest; silent where it may not be read.
 while [ $# -gt 0 ]; do

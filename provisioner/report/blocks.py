@@ -63,8 +63,8 @@ class Narrator:
         return rows
 
     def _note(self, event: Noted) -> list[Row]:
-        """Return an info at once, and a warning with -v: the recap has it in any case."""
-        if event.level == "warning" and not self.verbosity:
+        """Return at once what is info or of the whole run; a host's warning can wait for the recap, but for -v."""
+        if event.level == "warning" and event.host is not None and not self.verbosity:
             return []
         style = "warning" if event.level == "warning" else "dim"
         word = "warning" if event.level == "warning" else "note"

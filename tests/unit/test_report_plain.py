@@ -172,10 +172,11 @@ def test_progress_is_sparse() -> None:
 
 
 def test_notes_and_lost_hosts() -> None:
-    """An info is told at once, a warning at the end, or at once with -v; a lost host says why."""
+    """Infos and what is of the whole run are told at once, a host's warning at the end or with -v."""
     events = [Noted(host="nano", message="careful"), Noted(host=None, message="by the way", level="info")]
     assert written(*events) == ["      note          by the way"]
     assert written(*events, verbosity=1)[0] == "nano  warning       careful"
+    assert written(Noted(host=None, message="stopping")) == ["      warning       stopping"]
     assert written(HostLost(host="thor", message="no key", hint="add it", unreachable=False)) == [
         "thor  refused       no key",
         "    hint: add it",

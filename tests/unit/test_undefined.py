@@ -39,6 +39,8 @@ def found(folder: Path, text: str, head: str = "", known: frozenset[str] = froze
         "- debug:\n  changed_when: nothing",
         "- debug:\n  loop: []\n  loop_control: {label: '{{ nothing }}'}",
         "- template: {src: a.j2, dest: /x}",
+        "- debug:\n  when: '{{ nothing }}'",
+        "- assert: {that: [1 == 1, nothing == 1]}",
     ],
 )
 def test_a_name_that_nothing_defines_is_an_error_wherever_it_is_used(tmp_path: Path, text: Any) -> None:

@@ -76,11 +76,19 @@ class SetFact:
     free: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Assert:
+    """A module whose argument is expressions."""
+
+    that: Any
+
+
 MODULES: dict[str, type] = {
     "copy": Copy,
     "template": Copy,
     "command": Command,
     "shell": Command,
+    "assert": Assert,
     "debug": Debug,
     "set_fact": SetFact,
 }

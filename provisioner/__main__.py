@@ -1,0 +1,5 @@
+"""`python -m provisioner` is `provision`."""
+
+from .cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,156 @@
+"""`provision apply`: bring devices to the state that playbooks declare, or show what that would take."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .fleet import Fleet, Listeners, extra_vars, load_fleet, start_lab, warm_up
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from provisioner.engine import Outcome
+    from provisioner.playbook import Playbook
+    from provisioner.report import Reporter
+    from provisioner.runner import Settings
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the playbooks on the hosts; return the exit code."""
+    options.check = options.check or options.dry_run
+    options.diff = options.diff or options.dry_run or options.confirm
+    warm_up()
+    extra = extra_vars(options.extra_vars)
+    fleet, playbooks = load_fleet(options, options.playbooks or ["site.yaml"], known_names(extra))
+    warn(playbooks, fleet)
+    reports = _reports(options)
+    start_lab(fleet, options)
+    return converge(fleet, playbooks, options, reports, extra)
+
+
+def known_names(extra: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names that facts and the command line define."""
+    from provisioner.jetson.observed import fact_names
+
+    return frozenset(extra) | fact_names()
+
+
+def warn(playbooks: Sequence[Playbook], fleet: Fleet) -> None:
+    """Tell of what was read otherwise than it was probably meant."""
+    for caution in (*fleet.inventory.warnings, *(one for book in playbooks for one in book.warnings)):
+        print(f"warning: {caution.source}: {caution.message}", file=sys.stderr)
+
+
+def converge(
+    fleet: Fleet,
+    playbooks: Sequence[Playbook],
+    options: argparse.Namespace,
+    reports: list[Reporter],
+    extra: Mapping[str, Any],
+) -> int:
+    """Run playbooks on a fleet, tell the reports, keep the pins, and return the exit code."""
+    from provisioner.report import Recap, exit_code
+    from provisioner.runner import Runner
+
+    images = image_service(fleet)
+    listeners = Listeners(Recap(), reports)
+    settings = _settings(fleet, options, extra, images, reports)
+    runner = Runner(fleet.inventory, fleet.modules, fleet.connect, listeners, settings)
+    try:
+        runner.run(playbooks, fleet.hosts)
+        if not settings.check:
+            images.save()
+    finally:
+        listeners.close()
+    interrupted = runner.stopping.is_set()
+    wants_code = bool(getattr(options, "exit_code", False)) and settings.check
+    return exit_code(listeners.recap, interrupted=interrupted, check_exit_code=wants_code)
+
+
+def image_service(fleet: Fleet) -> Any:
+    """Return the controller's side of the images: registries, pins, and what a dry run saw."""
+    from provisioner.jetson.images import ImageCatalogue
+    from provisioner.jetson.pins import lock_path
+
+    mirrors = dict.fromkeys(MIRRORED, fleet.lab.registry) if fleet.lab else {}
+    path = fleet.inventory.path or fleet.inventory.state_dir / "hosts.yaml"
+    return ImageCatalogue(lock_path(path), mirrors)
+
+
+MIRRORED = ("nvcr.io", "docker.io", "ghcr.io")
+
+
+def _settings(
+    fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any], images: Any, reports: list[Reporter]
+) -> Settings:
+    import time
+
+    from provisioner.jetson.observed import Facts, derive
+    from provisioner.runner import Settings
+
+    get = vars(options).get
+    return Settings(
+        check=bool(get("check")),
+        forks=options.forks,
+        tags=_names(get("tags")),
+        skip_tags=_names(get("skip_tags")),
+        become=bool(get("become")),
+        become_user=get("become_user"),
+        force_handlers=bool(get("force_handlers")),
+        extra=extra,
+        options={"allow_restart": bool(get("allow_restart"))},
+        services={"images": images, "now": time.time},
+        facts=Facts(),
+        derive=derive,
+        ask=_asking(reports) if get("confirm") and not get("check") else None,
+        simulated=fleet.lab.backend if fleet.lab else None,
+    )
+
+
+def _names(texts: Sequence[str] | None) -> frozenset[str]:
+    return frozenset(name.strip() for text in texts or () for name in text.split(",") if name.strip())
+
+
+def _reports(options: argparse.Namespace) -> list[Reporter]:
+    from provisioner.report import report_for
+    from provisioner.report.machine import JsonReport, JUnitReport
+    from provisioner.report.plain import PlainReport
+
+    screen: Reporter
+    if options.confirm:
+        screen = PlainReport(sys.stdout, options.verbose, diff=options.diff)
+    else:
+        screen = report_for(sys.stdout, verbosity=options.verbose, diff=options.diff)
+    reports: list[Reporter] = [screen]
+    if options.json:
+        reports.append(JsonReport(Path(options.json)))
+    if options.junit:
+        reports.append(JUnitReport(Path(options.junit)))
+    return reports
+
+
+def _asking(reports: list[Reporter]) -> Any:
+    """Return the question of --confirm: it shows what is planned for all hosts, and waits for a yes."""
+
+    def ask(planned: Mapping[str, Sequence[Outcome]]) -> bool:
+        from provisioner.engine.outcome import task_result
+        from provisioner.events import RunStarted, TaskFinished
+        from provisioner.report.plain import PlainReport
+
+        preview = PlainReport(sys.stdout, 0, diff=True)
+        preview(RunStarted(hosts=tuple(planned), check=True))
+        for host, outcomes in planned.items():
+            for outcome in outcomes:
+                preview(TaskFinished(result=task_result(outcome, host, "")))
+        sys.stdout.flush()
+        try:
+            answer = input("\napply exactly this? [y/N] ")
+        except EOFError:
+            answer = ""
+        return answer.strip().lower() in ("y", "yes")
+
+    del reports
+    return ask

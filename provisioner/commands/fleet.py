@@ -1,0 +1,201 @@
+"""What the commands that talk to devices share: inventory, playbooks, lab, transports, reports."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provisioner.connection import Credentials, simulated, target_of
+from provisioner.document import raise_all
+from provisioner.errors import InputError, ProvisionError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from provisioner.events import Event
+    from provisioner.inventory import Host, Inventory
+    from provisioner.lab import Lab
+    from provisioner.model import TaskType
+    from provisioner.playbook import Playbook
+    from provisioner.report import Recap, Reporter
+    from provisioner.transport.link import Transport
+
+SHIPPED = Path(__file__).parent.parent / "shipped"
+
+
+@dataclass
+class Fleet:
+    """An inventory, its selected hosts, their lab if they are simulated, and how to reach them."""
+
+    inventory: Inventory
+    hosts: tuple[Host, ...]
+    credentials: Credentials
+    lab: Lab | None = None
+    modules: Mapping[str, type[TaskType]] = field(default_factory=dict)
+
+    def connect(self, host: Host, become: bool) -> Transport:
+        """Return a transport to a host; nothing is sent before its first batch."""
+        if self.lab is not None and self.lab.backend == "model" and host.vars.get("simulate"):
+            from provisioner.lab.model import model_transport
+
+            return model_transport(lab_name(self.inventory), host.name, str(host.vars["simulate"]), self.lab)
+        from provisioner.transport import SshSession
+        from provisioner.transport.link import SshTransport
+
+        return SshTransport(SshSession(target_of(host, self.inventory, self.credentials, self.lab, become=become)))
+
+
+def load_fleet(options: argparse.Namespace, playbooks: Sequence[str], known: frozenset[str] = frozenset()) -> tuple[
+    Fleet, list[Playbook]
+]:
+    """Read the inventory and the playbooks; raise every mistake in them at once, before anything is touched."""
+    from provisioner.inventory import load_inventory
+    from provisioner.model import task_types
+    from provisioner.playbook import load_playbook
+    from provisioner.undefined import undefined_names
+
+    import provisioner.tasks  # noqa: F401 - registers the task types
+
+    errors: list[InputError] = []
+    inventory = _attempt(partial(load_inventory, options.inventory), errors)
+    paths = [path for name in playbooks if (path := _attempt(partial(find_playbook, name, options), errors))]
+    loaded = [book for path in paths if (book := _attempt(partial(load_playbook, path, task_types()), errors))]
+    hosts: tuple[Host, ...] = ()
+    if inventory is not None:
+        hosts = _attempt(partial(inventory.select, options.limit or "all"), errors) or ()
+        for play in (play for book in loaded for play in book.plays):
+            _attempt(partial(inventory.select, play.hosts), errors)
+            errors.extend(undefined_names(play, hosts, known))
+    raise_all(errors)
+    assert inventory is not None
+    if not hosts:
+        raise InputError("there is no host to work on", hint=f"hosts of {options.inventory}: see -l/--limit")
+    return Fleet(inventory, hosts, ask_credentials(options), modules=task_types()), loaded
+
+
+def _attempt(read: Any, errors: list[InputError]) -> Any:
+    try:
+        return read()
+    except InputError as error:
+        errors.append(error)
+        return None
+
+
+def find_playbook(name: str, options: argparse.Namespace) -> Path:
+    """Return the playbook of a name: as given, beside the inventory, or one that is shipped."""
+    given = Path(name)
+    beside = Path(options.inventory).parent if "," not in options.inventory else Path()
+    tried = [given]
+    if len(given.parts) == 1:
+        folders = (Path("playbooks"), beside, beside / "playbooks", beside.parent / "playbooks", SHIPPED / "playbooks")
+        tried += [folder / name for folder in folders]
+    for path in tried:
+        if path.is_file():
+            return path
+    searched = ", ".join(str(path) for path in tried)
+    raise InputError(f"there is no playbook {name!r}", hint=f"looked for {searched}")
+
+
+def ask_credentials(options: argparse.Namespace) -> Credentials:
+    """Return what the command line says of logging in; passwords are asked for on the terminal."""
+    from provisioner.transport import Secret
+
+    password = Secret(getpass.getpass("SSH password: ")) if options.ask_pass else None
+    become = Secret(getpass.getpass("sudo password: ")) if options.ask_become_pass else password
+    key = Path(options.private_key) if options.private_key else None
+    return Credentials(
+        user=options.user, key_file=key, password=password, become_password=become, timeout=options.timeout
+    )
+
+
+def lab_name(inventory: Inventory) -> str:
+    """Return the name of an inventory's lab: its file's, and what tells it from others of that name."""
+    import hashlib
+
+    path = (inventory.path or Path("inventory")).absolute()
+    return f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def start_lab(fleet: Fleet, options: argparse.Namespace) -> None:
+    """Start the simulated devices of the inventory that do not run."""
+    if not simulated({host.name: host for host in fleet.hosts}):
+        return
+    from provisioner import lab
+
+    devices = simulated(fleet.inventory.hosts)
+    fleet.lab = lab.ensure(lab_name(fleet.inventory), devices, backend=options.lab_backend)
+    print(fleet.lab.banner, file=sys.stderr)
+
+
+def warm_up() -> None:
+    """Import in the background what the first connection needs, while the input is read."""
+    import threading
+
+    def load() -> None:
+        with suppress(Exception):
+            import jinja2  # noqa: F401
+
+    from provisioner.transport import warm_up as warm_transport
+
+    warm_transport()
+    threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+
+@dataclass
+class Listeners:
+    """Hands each event to the recap and to all reports."""
+
+    recap: Recap
+    reports: list[Reporter]
+
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        self.recap(event)
+        for report in self.reports:
+            report(event)
+
+    def close(self) -> None:
+        """Finish the reports."""
+        for report in self.reports:
+            report.close()
+
+
+def extra_vars(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the variables of -e: key=value pairs, JSON or YAML, or the content of @file."""
+    from provisioner.document import load, parse, plain
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        if text.startswith("@"):
+            node = load(Path(text[1:]))
+            value = plain(node) if node is not None else {}
+        elif text.lstrip().startswith(("{", "[")) or ("=" not in text and ":" in text):
+            node = parse(text, "--extra-vars")
+            value = plain(node) if node is not None else {}
+        else:
+            value = _pairs(text)
+        if not isinstance(value, dict):
+            raise InputError(f"-e wants variables, and got {text!r}", hint="-e key=value, or -e @file.yaml")
+        found.update(value)
+    return found
+
+
+def _pairs(text: str) -> dict[str, str]:
+    import shlex
+
+    pairs = {}
+    for word in shlex.split(text):
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError(f"-e wants key=value, and got {word!r}", hint="-e 'key=value other=value', or -e @file.yaml")
+        pairs[name] = value
+    return pairs
+
+
+__all__ = ["Fleet", "Listeners", "ProvisionError", "extra_vars", "load_fleet", "start_lab", "warm_up"]

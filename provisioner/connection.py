@@ -1,0 +1,124 @@
+"""From a host of the inventory to where and how to connect."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+from .transport import Secret, Target, default_key_files, default_known_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .inventory import Host, Inventory
+    from .lab import Lab
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """What the command line says of logging in."""
+
+    user: str | None = None
+    key_file: Path | None = None
+    password: Secret | None = None
+    become_password: Secret | None = None
+    timeout: float = 10
+
+
+def target_of(host: Host, inventory: Inventory, given: Credentials, lab: Lab | None, *, become: bool) -> Target:
+    """Return where a host is and how to get in; a simulated one is found in its lab."""
+    if lab is not None and host.name in lab.devices:
+        return _simulated(host, lab, given, become=become)
+    user, address = _split(str(_first(host, "ansible_host", "ansible_ssh_host") or host.name))
+    return Target(
+        name=host.name,
+        address=address,
+        port=_port(host, inventory),
+        user=_text(_first(host, "ansible_user", "ansible_ssh_user")) or user or given.user,
+        key_files=_key_files(host, given),
+        password=_secret(_first(host, "ansible_password", "ansible_ssh_pass")) or given.password,
+        become=become,
+        become_password=_become_password(host, given),
+        connect_timeout=given.timeout,
+        known_hosts=(inventory.state_dir / "known_hosts", *default_known_hosts()),
+        proxy_jump=_jump(host),
+    )
+
+
+def _simulated(host: Host, lab: Lab, given: Credentials, *, become: bool) -> Target:
+    address = lab.devices[host.name]
+    return Target(
+        name=host.name,
+        address=address.host,
+        port=address.port,
+        user=address.user,
+        key_files=(address.key_file,),
+        known_hosts=(address.known_hosts,),
+        become=become,
+        become_password=_become_password(host, given),
+        connect_timeout=given.timeout,
+        ssh_config=Path("/dev/null"),
+    )
+
+
+def _become_password(host: Host, given: Credentials) -> Secret | None:
+    own = _first(host, "ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
+    return _secret(own) or given.become_password
+
+
+def _key_files(host: Host, given: Credentials) -> tuple[Path, ...]:
+    named = _first(host, "ansible_ssh_private_key_file", "ansible_private_key_file")
+    if named:
+        return (Path(str(named)).expanduser(),)
+    return (given.key_file.expanduser(),) if given.key_file else default_key_files()
+
+
+def _first(host: Host, *names: str) -> Any:
+    return next((value for name in names if (value := host.vars.get(name)) is not None), None)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _secret(value: object) -> Secret | None:
+    return None if value is None else Secret(str(value))
+
+
+def _split(address: str) -> tuple[str | None, str]:
+    user, at, rest = address.rpartition("@")
+    return (user, rest) if at else (None, address)
+
+
+def _port(host: Host, inventory: Inventory) -> int | None:
+    value = _first(host, "ansible_port", "ansible_ssh_port")
+    if value is None:
+        return None
+    try:
+        return int(str(value))
+    except ValueError:
+        source = inventory.var_source(host, "ansible_port")
+        raise InputError(f"{host.name}: the port {value!r} is no number", source=source) from None
+
+
+def _jump(host: Host) -> str | None:
+    """Find the jump host in the options that Ansible would hand to ssh."""
+    words = shlex.split(" ".join(str(_first(host, name) or "") for name in _OPTIONS))
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option = following if word == "-o" else word.removeprefix("-o")
+        if option.lower().startswith("proxyjump="):
+            return option.partition("=")[2]
+        if word == "-J":
+            return following
+    return None
+
+
+_OPTIONS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+
+
+def simulated(hosts: Mapping[str, Host]) -> dict[str, str]:
+    """Return which hosts are simulated, and as what."""
+    return {name: str(host.vars["simulate"]) for name, host in hosts.items() if host.vars.get("simulate")}
