@@ -11,7 +11,7 @@ from .document import ScalarNode, decode, plain
 from .errors import InputError, NotYetKnown
 from .model import Context, TaskType
 from .playbook import find_file
-from .templating import OMIT, Templar, used_names
+from .templating import OMIT, Templar, Verbatim, used_names
 
 if TYPE_CHECKING:
     from .document import Node
@@ -99,11 +99,12 @@ class Compiler:
         """
         key = id(task)
         if key not in self._frozen:
-            items = list(self._resolve(task, memory, handler=handler))
+            items = list(self._resolve(task, memory))
             if self._learns_nothing(task):
                 self._frozen[key] = items
-            return items
-        return self._frozen[key]
+        else:
+            items = self._frozen[key]
+        return [replace(item, handler=True) for item in items] if handler else items
 
     def log_in(self, user: object) -> None:
         """Take note of whom the connection belongs to; what was rendered for another user is forgotten."""
@@ -122,7 +123,7 @@ class Compiler:
         except (NotYetKnown, InputError):
             pass
         try:
-            return list(self._resolve(replace(task, when=()), memory, handler=False))
+            return list(self._resolve(replace(task, when=()), memory))
         except (NotYetKnown, InputError):
             return []
 
@@ -133,9 +134,13 @@ class Compiler:
             *(dict(part) for part in (scope.extra, item or {}, scope.magic, memory.values)),
             dict(task.vars),
             self._play_vars,
-            dict(memory.facts),
+            {name: Verbatim(value) for name, value in memory.facts.items()},
             dict(scope.variables),
         )
+
+    @staticmethod
+    def _templar(task: Task, variables: Mapping[str, Any]) -> Templar:
+        return Templar(variables, base_dirs=(task.folder, task.base_dir))
 
     def _dependent(self, names: set[str]) -> frozenset[str]:
         """Return these names, and those of the variables that are made of them."""
@@ -155,17 +160,17 @@ class Compiler:
             return False
         return not (_names(task) & self._learnt)
 
-    def _resolve(self, task: Task, memory: Memory, *, handler: bool) -> Iterator[Item]:
+    def _resolve(self, task: Task, memory: Memory) -> Iterator[Item]:
         if task.loop is None:
-            yield self._item(task, memory, {}, None, handler=handler)
+            yield self._item(task, memory, {}, None)
             return
         for variables, label in self._loop(task, memory):
-            yield self._item(task, memory, variables, label, handler=handler)
+            yield self._item(task, memory, variables, label)
 
     def _loop(self, task: Task, memory: Memory) -> Iterator[tuple[dict[str, Any], str]]:
         loop = task.loop
         assert loop is not None
-        templar = Templar(self.variables(task, memory))
+        templar = self._templar(task, self.variables(task, memory))
         try:
             items = templar.render(loop.items)
         except InputError:
@@ -176,17 +181,15 @@ class Compiler:
             raise InputError(f"a loop wants a list, and got {items!r}", source=loop.items.source)
         flat = [x for item in items for x in (item if isinstance(item, list) else [item])] if loop.flatten else items
         for index, item in enumerate(flat):
-            variables = {loop.var: item, **({loop.index_var: index} if loop.index_var else {})}
+            variables = {loop.var: Verbatim(item), **({loop.index_var: index} if loop.index_var else {})}
             label = str(item)
             if loop.label is not None:
-                label = str(Templar(self.variables(task, memory, variables)).render(loop.label))
+                label = str(self._templar(task, self.variables(task, memory, variables)).render(loop.label))
             yield variables, label
 
-    def _item(
-        self, task: Task, memory: Memory, item: Mapping[str, Any], item_label: str | None, *, handler: bool
-    ) -> Item:
+    def _item(self, task: Task, memory: Memory, item: Mapping[str, Any], item_label: str | None) -> Item:
         variables = self.variables(task, memory, item)
-        templar = Templar(variables)
+        templar = self._templar(task, variables)
         name = str(templar.render(task.name)) if "{{" in task.name else task.name
         label = f"{name} ({item_label})" if item_label is not None else name
         ctx = self._context(task, templar, variables, label)
@@ -194,13 +197,12 @@ class Compiler:
             task=task,
             label=name,
             item=item_label,
-            value=item[task.loop.var] if task.loop else None,
+            value=item[task.loop.var].value if task.loop else None,
             ctx=ctx,
             variables=variables,
             ignore_errors=self._flag(task.ignore_errors, templar),
             read_only=task.check_mode is not None and not self._flag(task.check_mode, templar),
             notify=tuple(str(templar.render(one)) for one in task.notify),
-            handler=handler,
         )
         skipped = self._skipped(task, templar)
         if skipped:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from provisioner.templating import Verbatim
+
 from .outcome import gathered
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class Ledger:
         if outcome.at.index == 0:
             self.part = []
         self.part.append(outcome)
-        self.memory.values.update(outcome.plan.sets)
+        self.memory.values.update({name: Verbatim(value) for name, value in outcome.plan.sets.items()})
         self.memory.notified.update(dict.fromkeys(handlers))
         item = outcome.item
         if item.handler and outcome.last:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from provisioner.events import Status, TaskResult
-from provisioner.model import Plan, Ran, Shown
+from provisioner.model import Plan, Ran, Shown, Unknown
 from provisioner.templating import Pending, Verbatim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from provisioner.compiler import Item
     from provisioner.wire import Step
@@ -67,7 +68,7 @@ class Outcome:
         """Return what later tasks see under the registered name; what a device said is never rendered."""
         if self.result is None:
             return self.pending
-        return Verbatim(dict(self.result))
+        return Verbatim(_opened(self.result))
 
     @property
     def pending(self) -> Pending:
@@ -75,12 +76,21 @@ class Outcome:
         return Pending(self.undecided or f"known after '{self.item.label}'", self.item.task.register or "")
 
 
+def _opened(value: Any) -> Any:
+    """Return a value in which what is Unknown is pending, so that whoever asks for it waits."""
+    if isinstance(value, Unknown):
+        return Pending(value.reason, "")
+    if isinstance(value, Mapping):
+        return {name: _opened(one) for name, one in value.items()}
+    return [_opened(one) for one in value] if isinstance(value, list) else value
+
+
 def gathered(part: Sequence[Outcome]) -> object:
     """Return what a loop registers: the results of its items, and whether any changed, failed, or all were skipped."""
     still_open = next((one for one in part if one.result is None), None)
     if still_open is not None:
         return still_open.pending
-    results = [{**(one.result or {}), "item": one.item.value} for one in part]
+    results = [{**_opened(one.result or {}), "item": one.item.value} for one in part]
     return Verbatim(
         {
             "results": results,

@@ -163,6 +163,15 @@ class HostRun:
         if self._look_count > LOOK_LIMIT:
             raise RuntimeError(f"{observable} is asked for again and again")
         yield from self._look([observable, *self._foreseen(self.cursor.position)])
+        if observable.located(self.view) in self.view.planned:
+            self._plan_again(observable)
+
+    def _plan_again(self, observable: Observable[Any]) -> None:
+        """What was planned on a thing before all of it was looked at is planned again."""
+        if self.options.check:
+            raise NotYetKnown(f"{observable} was not looked at as a whole")
+        probed = View(probed=self.view.probed)
+        self._rewind(self.pending[0], probed)
 
     def _foreseen(self, position: int) -> list[Observable[Any]]:
         """Return what the entries from here on will look at, as far as that is known."""
@@ -190,7 +199,10 @@ class HostRun:
             last = self.cursor.index + 1 == len(items)
             outcome = self.planner.plan(items[self.cursor.index], self.cursor, self.view, last=last)
         except NeedLook as need:
-            yield from self._look_again(need.observable)
+            try:
+                yield from self._look_again(need.observable)
+            except NotYetKnown as unknown:
+                yield from self._barrier(entry, unknown.reason, last=last)
         except NotYetKnown as unknown:
             yield from self._barrier(entry, unknown.reason, last=last)
         except InputError as error:
@@ -377,11 +389,11 @@ class HostRun:
 
     def _begin_again(self, fresh: View) -> None:
         """Plan on from what the device told last; a dry run keeps what it has laid over."""
+        self.tentative = self.confirmed.up_to(self.cursor)
         if self.options.check:
             return
         facts, owed = self.options.facts, Owed()
         kept = {one: self.view.probed[one] for one in (facts, owed) if one and one in self.view.probed}
-        self.tentative = self.confirmed.up_to(self.cursor)
         self.view = fresh
         for one, state in kept.items():
             self.view.probed.setdefault(one, state)

@@ -167,7 +167,7 @@ def _start(folder: Path, devices: Mapping[str, str], backend: str | None) -> dic
             stderr=log,
             cwd="/",
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env=places.python_environment(),
         )
     return _ready(folder, process)
 

@@ -108,7 +108,7 @@ def owners() -> dict[str, tuple[int, int]]:
 def links() -> dict[str, str]:
     """Return the links of a device's /etc: the machine's programs run there, so its alternatives count."""
     folder = Path("/etc/alternatives")
-    found = {str(path): os.readlink(path) for path in folder.iterdir() if path.is_symlink()} if folder.is_dir() else {}
+    found = {str(path): os.readlink(path) for path in folder.iterdir() if path.is_symlink() and path.suffix != ".gz"} if folder.is_dir() else {}
     return found | {"/var/run": "/run", "/var/lock": "/run/lock", "/etc/mtab": "/proc/self/mounts"}
 
 

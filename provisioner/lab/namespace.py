@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.lab import catalogue, standins_folder
-from provisioner.lab.places import write_json
+from provisioner.lab.places import python_environment, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,13 +228,12 @@ def _receive(link: socket.socket) -> bytes:
 
 
 def _start(arguments: list[str], link: socket.socket) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LC_ALL": "C.UTF-8"}
     return subprocess.Popen(
         [sys.executable, "-B", *arguments, str(link.fileno())],
         pass_fds=[link.fileno()],
         stdin=subprocess.DEVNULL,
         cwd="/",
-        env=env,
+        env=python_environment(),
     )
 
 

@@ -66,3 +66,9 @@ def alone(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def python_environment() -> dict[str, str]:
+    """Return the environment in which another Python finds this package."""
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "LC_ALL": "C.UTF-8"}

@@ -88,7 +88,7 @@ class Server:
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        transport = paramiko.Transport(connection)
+        transport = _Transport(connection)
         transport.local_version = "SSH-2.0-OpenSSH_8.9p1 simulated"
         transport.add_server_key(self._key)
         with self._lock:
@@ -108,12 +108,34 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
+def _request_then_start(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    """Let paramiko answer a channel's request, and only then let the command speak: it may be over already."""
+    paramiko.Channel._handle_request(channel, message)  # type: ignore[attr-defined]  # noqa: SLF001
+    session = channel.get_transport().server_object
+    if isinstance(session, _Session):
+        session.answered(channel)
+
+
+class _Transport(paramiko.Transport):
+    _channel_handler_table = {  # noqa: RUF012 - as paramiko has it
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001
+        paramiko.common.MSG_CHANNEL_REQUEST: _request_then_start,
+    }
+
+
 class _Session(paramiko.ServerInterface):
     """What one client may do: log in with a key that the device's authorized_keys holds, and run commands."""
 
     def __init__(self, device: Device, transport: paramiko.Transport) -> None:
         self._device, self._transport = device, transport
         self._env: dict[str, str] = {}
+        self._ready: dict[int, _Pumps] = {}
+
+    def answered(self, channel: paramiko.Channel) -> None:
+        """Start what a request that was just answered has prepared."""
+        pumps = self._ready.pop(channel.get_id(), None)
+        if pumps:
+            pumps.start()
 
     def get_allowed_auths(self, username: str) -> str:
         """Name the ways to log in."""
@@ -174,7 +196,7 @@ class _Session(paramiko.ServerInterface):
         finally:
             for fd in (stdin, stdout, stderr):
                 os.close(fd)
-        _Pumps(channel, running, to_stdin, from_stdout, from_stderr).start()
+        self._ready[channel.get_id()] = _Pumps(channel, running, to_stdin, from_stdout, from_stderr)
         return True
 
 

@@ -45,7 +45,8 @@ def build(target: Path) -> Path:
     shutil.copytree(_SOURCE / "container", library / "container", ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(library, quiet=1)
     _write(library / "run.py", _RUN_PY)
-    _write(library / "boot", _RUN.replace("{module}", "boot"))
+    for module in ("boot", "sftp"):
+        _write(library / module, _RUN.replace("{module}", module))
     for place, table in ((target / "bin", _ALWAYS), (library / "brought", _BROUGHT)):
         for module, names in table.items():
             for name in names:

@@ -26,6 +26,7 @@ for name do
   case $name in '' | [!a-z0-9]* | *[!a-z0-9+.:-]*) ;; *) set -- "$@" "$name" ;; esac
 done
 [ $# -gt 0 ] || return 0
+# shellcheck disable=SC2016 # dpkg-query's own
 row='|${db:Status-Want} ${db:Status-Status} ${Version}\n'
 dpkg-query -W -f='${Package}'"$row"'${Package}:${Architecture}'"$row" -- "$@" 2>/dev/null
 """,
@@ -311,6 +312,8 @@ class AptTransaction(Observable[AptTransactionState]):
             return AptTransactionState.unknown(AFTER_UPDATE)
         if not planned:
             return None
+        if any(_upsets(view.probed.get(Package(name)), after) for name, after in planned.items()):
+            return AptTransactionState.unknown(AFTER_EARLIER)
         state: AptTransactionState = view.raw(self)
         touched = {name for name, _, _ in _all_items(state)} | {spec.partition("=")[0] for spec in self.specs}
         concerned = {name: planned[name] for name in touched & planned.keys()}
@@ -320,6 +323,13 @@ class AptTransaction(Observable[AptTransactionState]):
         if any(new != versions[name] for name, _, new in _all_items(state) if name in versions):
             return AptTransactionState.unknown(AFTER_EARLIER)
         return state.without(versions.items())
+
+
+def _upsets(before: State | None, after: PackageState) -> bool:
+    """Tell whether a planned change may turn a transaction into another one: a removal, or another hold."""
+    if not isinstance(before, PackageState):
+        return after.version is None
+    return (before.version is not None and after.version is None) or before.held != after.held
 
 
 def _all_items(state: AptTransactionState) -> tuple[tuple[str, str, str], ...]:
@@ -339,7 +349,8 @@ while [ $# -gt 0 ]; do
     stamp=$(stat -c %Y /var/lib/apt/lists 2>/dev/null)
   sources=$(stat -c %Y /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/sources.list.d/* 2>/dev/null |
     sort -n | tail -n 1)
-  printf '.stamp=%s\n.sources=%s\n.now=%s\n' "${stamp:-0}" "${sources:-0}" "$(date +%s)"
+  now=$(date +%s)
+  printf '.stamp=%s\n.sources=%s\n.now=%s\n' "${stamp:-0}" "${sources:-0}" "${now:-0}"
   shift
 done
 """,

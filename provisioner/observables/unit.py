@@ -119,7 +119,11 @@ UNIT_EACH = Script(
 show=$1
 shift
 blocks=$(unit_blocks "$@")
-told=$(printf '%s\n' "$blocks" | grep -c '^LoadState=')
+told=0 rest=$blocks
+while case $rest in *LoadState=*) ;; *) false ;; esac; do
+  rest=${rest#*LoadState=}
+  told=$((told + 1))
+done
 valid=0
 for name do ! unit_valid "$name" || valid=$((valid + 1)); done
 if [ "$told" -ne "$valid" ] && [ "$told" -gt 0 ] && [ $# -gt 1 ]; then

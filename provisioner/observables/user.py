@@ -62,7 +62,7 @@ USER_DEFAULTS = Script(
 # What useradd takes where nothing is said.
 base=/home shell=
 if [ -r /etc/default/useradd ]; then
-  while IFS== read -r key value; do
+  while IFS='=' read -r key value; do
     case $key in HOME) base=$value ;; SHELL) shell=$value ;; esac
   done </etc/default/useradd
 fi
@@ -86,7 +86,7 @@ group=$(id -gn "$1" 2>/dev/null) || group=$gid
 printf 'present=yes\nuid=%s\ngroup=%s\ngroups=%s\n' "$uid" "$(escape "$group")" "$(user_groups "$1" "$group")"
 printf 'comment=%s\nhome=%s\nshell=%s\n' "$(escape "$comment")" "$(escape "$home")" "$(escape "$shell")"
 if [ -r /etc/shadow ] && name_entry shadow "$1"; then
-  case ${entry%%:*} in '') entry=none ;; '!'* | '*'*) entry=locked ;; *) entry=set ;; esac
+  case ${entry%%:*} in '') entry=none ;; '!'* | '*'*) entry=locked ;; *) entry='set' ;; esac
   printf 'password=%s\n' "$entry"
 fi
 [ ! -d "$home" ] || printf '.home_there=yes\n'
@@ -113,8 +113,8 @@ class UserState(State):
     """What the name service has of a user.
 
     `group` is the primary one's name, `groups` are the others, sorted. `password` tells whether one is `set`,
-    `locked` or `none`, where the look may read that; never what it is. Of a user who is absent, `base` and `login_shell` are what
-    useradd would take.
+    `locked` or `none`, where the look may read that; never what it is. Of a user who is absent, `base` and
+    `login_shell` are what useradd would take.
     """
 
     present: bool = False

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.errors import InputError, NotYetKnown
-from provisioner.model import ANYTHING, Context, Effect, Line, Observable, Plan, State, TaskType, Unknown, task
+from provisioner.model import ANYTHING, Context, Effect, Line, Observable, Pattern, Plan, State, TaskType, Unknown, task
 from provisioner.observables.package import (
     AFTER_UPDATE,
     DPKG_LOCK_HOLDER,
@@ -170,9 +170,9 @@ class Spec:
             raise NotYetKnown(state.version.reason)
         return fnmatchcase(state.version or "", self.pin)
 
-    def after(self, before: PackageState) -> PackageState:
+    def after(self, before: PackageState, why: Unknown) -> PackageState:
         """Return what a package is once apt has installed it from lists that are yet to come."""
-        exact = self.pin if self.pin and not set("*?[") & set(self.pin) else AFTER_UPDATE
+        exact = self.pin if self.pin and not set("*?[") & set(self.pin) else why
         return PackageState(status="installed", version=exact, selection="hold" if before.held else "install")
 
 
@@ -182,17 +182,17 @@ class Apt(TaskType):
     """Installs, upgrades and removes packages.
 
     Ansible's arguments, and these differences. A transaction that removes packages is refused unless
-    `fail_on_autoremove: no` is written, one that downgrades unless `allow_downgrade: yes` is. `update_cache` updates the
-    lists only where that can matter: not where every package asked for is installed (so a second run has nothing to
-    do); with `state: latest`, `upgrade` or alone it takes lists younger than `cache_valid_time`, an hour by default, as
-    they are; lists older than the sources are always updated, and an update counts as a change. A package that came
-    as a dependency is not marked as wanted by name. `force_apt_get` has no effect: apt-get is all that is used.
+    `fail_on_autoremove: no` is written, one that downgrades unless `allow_downgrade: yes` is. `update_cache` updates
+    the lists only where that can matter: not where every package asked for is installed (so a second run has nothing
+    to do); with `state: latest`, `upgrade` or alone it takes lists younger than `cache_valid_time`, an hour by
+    default, as they are; lists older than the sources are always updated, and an update counts as a change. A package
+    that came as a dependency is not marked as wanted by name. `force_apt_get` has no effect: only apt-get is used.
     """
 
     name: ClassVar[str] = "apt"
     example: ClassVar[str] = "apt: { name: [docker.io, nvidia-container-toolkit], update_cache: yes }"
 
-    packages: tuple[str, ...] = field(default=(), metadata={"key": "name", "aliases": ("package", "pkg")})
+    packages: tuple[str, ...] | None = field(default=None, metadata={"key": "name", "aliases": ("package", "pkg")})
     state: Literal["present", "absent", "latest"] = "present"
     update_cache: bool = field(default=False, metadata={"aliases": ("update-cache",)})
     cache_valid_time: int = 0
@@ -211,24 +211,24 @@ class Apt(TaskType):
     force_apt_get: bool = False
 
     def __post_init__(self) -> None:
-        names = tuple(name for name in self.packages if name.strip())
+        names = tuple(name for name in self.packages or () if name.strip())
         if "*" in names and self.state == "latest":
             if len(names) > 1:
                 raise InputError("unable to install additional packages when upgrading all installed packages")
             names = ()
             object.__setattr__(self, "upgrade", "yes")
-        object.__setattr__(self, "packages", names)
         if names and self.upgrade != "no":
             raise InputError("name and upgrade are mutually exclusive")
-        if not (names or self._updates or self.upgrade != "no" or self.autoremove or self.packages != names):
+        if self.packages is None and self.upgrade == "no" and not (self._updates or self.autoremove):
             raise InputError("one of the following is required: autoremove, name, update_cache, upgrade")
+        object.__setattr__(self, "packages", names)
         for name in names:
             Spec.read(name)
 
     @property
     def specs(self) -> tuple[Spec, ...]:
         """Return the packages that are named."""
-        return tuple(dict.fromkeys(Spec.read(name) for name in self.packages))
+        return tuple(dict.fromkeys(Spec.read(name) for name in self.packages or ()))
 
     @property
     def _updates(self) -> bool:
@@ -283,19 +283,19 @@ class Apt(TaskType):
         if self._settled(view):
             return Plan(result=self._cache_result(view))
         if self._must_update(view):
-            return self._blind(view)
+            return self._blind(view, AFTER_UPDATE)
         transaction = view.get(self._transaction())
         if isinstance(transaction.error, Unknown):
             if self._action != "install":
                 raise NotYetKnown(transaction.error.reason)
-            return self._blind(view)
+            return self._blind(view, transaction.error)
         return self._refusal(transaction) or self._exact(view, transaction)
 
     def _settled(self, view: View) -> bool:
         """Tell whether every package is as it is asked for already."""
         states = [(spec, view.get(Package(spec.name))) for spec in self.specs]
         if self._action == "install" and not self.autoremove:
-            return all([spec.met_by(state) for spec, state in states])
+            return all(spec.met_by(state) for spec, state in states)
         if self._action == "remove" and not self.autoremove:
             return all(state.version is None for _, state in states)
         return self._action == "purge" and all(state.status == "absent" for _, state in states)
@@ -303,6 +303,8 @@ class Apt(TaskType):
     def _must_update(self, view: View) -> bool:
         if not self._updates or self.state == "absent" or self._action == "autoremove":
             return False
+        if AptCache() in view.planned:
+            return _sources_planned(view)
         default = 0 if self._action == "install" else HOUR
         return view.peek(AptCache()).older_than(self.cache_valid_time or default) or _sources_planned(view)
 
@@ -312,7 +314,7 @@ class Apt(TaskType):
             return Plan(result=self._cache_result(view))
         return self._plan((Line("apt-get update"),), {AptCache(): _updated(cache)}, update=True)
 
-    def _blind(self, view: View) -> Plan:
+    def _blind(self, view: View, why: Unknown) -> Plan:
         """Plan an update and what follows from it in one; the versions are known afterwards."""
         leaves: dict[Observable[Any], State] = {}
         shows: list[Line] = []
@@ -321,20 +323,20 @@ class Apt(TaskType):
             shows.append(Line("apt-get update"))
             leaves[AptCache()] = _updated(view.peek(AptCache()))
         if self._action in ("upgrade", "dist-upgrade"):
-            shows.append(Line(f"apt-get {self._action} ({AFTER_UPDATE.reason})"))
+            shows.append(Line(f"apt-get {self._action} ({why.reason})"))
         real = self._real_names(view)
         for spec in self.specs:
             before = view.peek(Package(spec.name))
             if self.state == "latest" and before.installed:
-                shows.append(Line(f"upgrade {spec} if there is a newer version ({AFTER_UPDATE.reason})"))
+                shows.append(Line(f"upgrade {spec} if there is a newer version ({why.reason})"))
             elif not spec.met_by(before):
-                shows.append(Line(f"install {spec} (version {AFTER_UPDATE.reason})"))
+                shows.append(Line(f"install {spec} (version {why.reason})"))
             if (before.installed or not self.only_upgrade) and (real is None or spec.name in real):
-                leaves[Package(spec.name)] = spec.after(before)
+                leaves[Package(spec.name)] = spec.after(before, why)
         return self._plan(tuple(shows), leaves, update=update, specs=self.specs)
 
     def _real_names(self, view: View) -> set[str] | None:
-        """Return which packages are no virtual ones, judging by the lists that are there; None where they do not tell."""
+        """Return which packages are no virtual ones, going by the lists that are there; None where they do not tell."""
         transaction = view.peek(self._transaction())
         if transaction.error is not None:
             return None
@@ -366,12 +368,12 @@ class Apt(TaskType):
 
     def _exact(self, view: View, transaction: AptTransactionState) -> Plan:
         """Plan a transaction that is wholly known."""
-        leaves = dict(self._leaves(view, transaction))
+        leaves = dict(self._leaves(transaction))
         if not leaves:
             return Plan(result=self._cache_result(view))
         return self._plan(tuple(self._lines(transaction)), leaves, specs=self.specs)
 
-    def _leaves(self, view: View, transaction: AptTransactionState) -> Iterator[tuple[Observable[Any], State]]:
+    def _leaves(self, transaction: AptTransactionState) -> Iterator[tuple[Observable[Any], State]]:
         held = known_items(transaction.held)
         reached = {}
         for name, _, version in transaction.items("installs", "upgrades", "downgrades", "configures"):
@@ -385,8 +387,6 @@ class Apt(TaskType):
             # Apt names a package of the native architecture without it.
             if spec.name not in reached and _base(spec.name) in reached and ":" in spec.name:
                 yield Package(spec.name), reached[_base(spec.name)]
-            elif self._action == "purge" and view.peek(Package(spec.name)).status == "config-files":
-                yield Package(spec.name), PackageState()
 
     def _lines(self, transaction: AptTransactionState) -> Iterator[Line]:
         asked = {_base(spec.name) for spec in self.specs}
@@ -421,7 +421,7 @@ class Apt(TaskType):
             values=(str(self.lock_timeout), "update" if update else "", *arguments),
             shows=shows,
             leaves=leaves,
-            disturbs=(ANYTHING,) if action else (),
+            disturbs=(ANYTHING,) if action else (Pattern("apt_transaction"),),
         )
         return Plan(effects=(effect,), result={"cache_updated": update}, finish=_finish)
 

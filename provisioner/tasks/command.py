@@ -21,8 +21,6 @@ TIMEOUT = 3600
 TIMED_OUT = 124
 GLOB = re.compile(r"[*?\[]")
 VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
-OPTIONS = ("chdir", "creates", "removes", "executable", "stdin", "stdin_add_newline", "strip_empty_ends")
-_OPTION = re.compile(rf"(?:^|(?<=\s))(?:{'|'.join(OPTIONS)})=(?:\"[^\"]*\"|'[^']*'|\S+)(?:\s+|$)")
 
 RUN_WITH = Script(
     "run_with",
@@ -92,12 +90,6 @@ class Run(TaskType):
     executable: str | None = None
 
     free_form: ClassVar[str | None] = "cmd"
-
-    @classmethod
-    def from_free_form(cls, text: str) -> dict[str, str]:
-        """Return the arguments that a bare string gives: the command, and options among its words."""
-        options = dict(shlex.split(found[0])[0].split("=", 1) for found in _OPTION.finditer(text))
-        return {"cmd": _OPTION.sub("", text).strip() if options else text, **options}
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:
         """Name the paths that decide whether it has to run."""

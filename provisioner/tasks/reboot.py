@@ -32,7 +32,7 @@ sync
 (
   exec </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
   trap '' HUP TERM
-  sleep 1
+  sleep 2
   timeout 60 systemctl reboot || reboot
 ) &
 """,
@@ -45,7 +45,7 @@ class Reboot(TaskType):
     """Reboots the device and waits until it is back in another boot.
 
     `reboot_timeout` bounds the wait. Only defaults are taken of `connect_timeout`, `post_reboot_delay` and
-    `test_command`: the connection has a timeout of its own, and the device is back once it answers with another boot id.
+    `test_command`: the connection has a timeout of its own, and the device is back once it answers in another boot.
     """
 
     name: ClassVar[str] = "reboot"

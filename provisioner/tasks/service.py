@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.errors import InputError
 from provisioner.model import ANYTHING, Context, Effect, Line, Observable, Pattern, Plan, TaskType, Unknown, known, task
-from provisioner.observables.unit import Unit, UnitRun, UnitsStale, UnitState, planned_unit_files, unit_name
+from provisioner.observables.file import File
+from provisioner.observables.unit import Unit, UnitRun, UnitsStale, UnitState, planned_unit_files
 from provisioner.shell import Script
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ UNIT_STATE = Script(
     r"""
 # unit: sets active, sub and type.
 active='' sub='' type=''
-while IFS== read -r key value; do
+while IFS='=' read -r key value; do
   case $key in ActiveState) active=$value ;; SubState) sub=$value ;; Type) type=$value ;; esac
 done <<END
 $(timeout 20 systemctl show --no-pager -p ActiveState,SubState,Type "$1" 2>/dev/null)
@@ -115,9 +116,7 @@ class _Course:
         """Plan one more effect."""
         self.state = self.state if after is None else after
         shows = (Line(f"{self.unit.name}: {line}"),)
-        self.effects.append(
-            Effect(script=script, values=values, shows=shows, leaves={self.unit: self.state}, **more)
-        )
+        self.effects.append(Effect(script=script, values=values, shows=shows, leaves={self.unit: self.state}, **more))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +162,7 @@ class _UnitTask(TaskType):
         if asked and not known(now.exists):
             return Plan(
                 failed=f"Could not find the requested service {self.unit}",
-                hint=f"`systemctl list-unit-files '{unit_name(self.unit or '').partition('.')[0]}*'` lists what is there",
+                hint="`systemctl list-unit-files` on the device lists what is there; is its package installed?",
             )
         return None
 
@@ -191,7 +190,8 @@ class _UnitTask(TaskType):
         if now is None and not self.enabled:
             return
         word = "enabled" if self.enabled else "disabled"
-        self._file(course, word.removesuffix("d"), replace(course.state, unit_file_state=word, need_daemon_reload=False))
+        after = replace(course.state, unit_file_state=word, need_daemon_reload=False)
+        self._file(course, word.removesuffix("d"), after)
 
     @staticmethod
     def _file(course: _Course, verb: str, after: UnitState) -> None:
@@ -243,6 +243,12 @@ class _UnitTask(TaskType):
         return self._no_block
 
 
+def _files_written(view: View) -> bool:
+    """Tell whether unit files are planned that no daemon-reload planned so far will have read."""
+    since = view.laid.get(UnitsStale(), -1)
+    return any(view.laid.get(File(path), 0) >= since for path in planned_unit_files(view))
+
+
 def _is_masked(state: UnitState) -> bool:
     return "masked" in (state.load_state, state.unit_file_state, str(state.unit_file_state).removesuffix("-runtime"))
 
@@ -268,7 +274,7 @@ class Systemd(_UnitTask):
     """Controls units of systemd.
 
     Ansible's arguments. `daemon_reload` runs where the unit, or without a name any unit, needs it, or where a unit file
-    is written earlier in the play; as an effect it counts as a change. A static unit counts as enabled, and as disabled.
+    is written earlier in the play; as an effect it counts as a change. A static unit counts as enabled and as disabled.
     """
 
     name: ClassVar[str] = "systemd"
@@ -311,7 +317,7 @@ class Systemd(_UnitTask):
     @staticmethod
     def _reload_all(view: View) -> Plan:
         stale = view.get(UnitsStale())
-        if not stale.stale and not planned_unit_files(view):
+        if not stale.stale and not _files_written(view):
             return Plan(result={"name": None})
         effect = Effect(
             script=DAEMON_RELOAD,

@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
       [ "$owner" != UNKNOWN ] || owner=$uid
       [ "$group" != UNKNOWN ] || group=$gid
       case $mode in ?) mode=000$mode ;; ??) mode=00$mode ;; ???) mode=0$mode ;; esac
-      case $kind in reg*) kind=file ;; dir*) kind=directory ;; sym*) kind=link mode= ;; *) kind=other ;; esac
+      case $kind in reg*) kind='file' ;; dir*) kind=directory ;; sym*) kind=link mode= ;; *) kind=other ;; esac
       printf '%s|%s|%s|%s\n' "$kind" "$owner" "$group" "$mode"
     done | sort -u | tr '\n' ' ')
   printf 'sorts=%s\n' "${sorts% }"

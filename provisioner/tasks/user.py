@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from provisioner.model import View
 
+LOCKED = "locked"
 Leaves = dict[Observable[Any], State]
 
 SET_PASSWORD = Script(
@@ -34,16 +35,17 @@ MAKE_HOME = Script(
     r"""
 # name group home: a home as useradd makes it, for a user who is there already.
 [ ! -d "$3" ] || return 0
-skeleton=/etc/skel mask=022
+skeleton=/etc/skel mask=022 home_mode=
 while read -r key value _; do
   case $key in UMASK) mask=$value ;; HOME_MODE) home_mode=$value ;; esac
-done </etc/login.defs 2>/dev/null
+done 2>/dev/null </etc/login.defs
 parent=${3%/*}
 mkdir -p -- "${parent:-/}" || return
 (umask 077 && mkdir -- "$3") || return
 if [ -d "$skeleton" ]; then cp -a -- "$skeleton/." "$3/" || return; fi
 chown -R -h -- "$1:$2" "$3" || return
-if [ -n "$home_mode" ]; then chmod -- "$home_mode" "$3"; else chmod "$(printf %04o $((0777 & ~mask)))" -- "$3"; fi
+[ -n "$home_mode" ] || home_mode=$(printf %04o $((0777 & ~mask)))
+chmod -- "$home_mode" "$3"
 """,
 )
 
@@ -74,7 +76,7 @@ class UserTask(TaskType):
     shell: str | None = None
     system: bool = False
     password: str | None = field(default=None, repr=False, metadata={"secret": True})
-    update_password: Literal["always", "on_create"] = "always"
+    update_password: Literal["always", "on_create"] = "always"  # noqa: S105 - no password
     remove: bool = False
     force: bool = False
 
@@ -84,6 +86,11 @@ class UserTask(TaskType):
         for name in self.groups or ():
             if "," in name:
                 raise InputError(f"{name!r} is no name of a group")
+
+    @property
+    def renews_password(self) -> bool:
+        """Tell whether the password of a user who is there is set."""
+        return self.update_password == "always"  # noqa: S105 - no password
 
     @property
     def _groups(self) -> tuple[str, ...] | None:
@@ -114,7 +121,7 @@ class UserTask(TaskType):
         now = view.get(User(self.user))
         result = {"name": self.user, "state": self.state}
         if self.state == "absent":
-            return Plan(effects=(self._remove(view, now),) if now.present else (), result=result)
+            return Plan(effects=(self._remove(now),) if now.present else (), result=result)
         missing = [name for name in self._named_groups() if not view.get(Group(name)).present]
         if missing:
             hint = "make it with `group` first, or install the package that brings it"
@@ -128,28 +135,32 @@ class UserTask(TaskType):
         if self.group:
             yield self.group
 
-    def _remove(self, view: View, now: UserState) -> Effect:
-        leaves: Leaves = {User(self.user): UserState(present=False)}
-        homes = (Pattern("file"),)
-        del view
+    def _remove(self, now: UserState) -> Effect:
         line = "remove" + (f" with {now.home}" if self.remove else "")
         return Effect(
             script=ACCOUNT_COMMAND,
             values=("userdel", *["-r"] * self.remove, *["-f"] * self.force, "--", self.user),
             shows=(Line(f"user {self.user}: {line}"),),
-            leaves=leaves,
+            leaves={User(self.user): UserState(present=False)},
             # Its own group goes too where nobody else is in it, and files lose the name of their owner.
-            disturbs=(Pattern("group"), Pattern("password"), *homes),
+            disturbs=(Pattern("group"), Pattern("password"), Pattern("file")),
         )
 
 
 def _registered(state: UserState) -> Mapping[str, Any]:
     """Return what the module registers of a user, as far as it is known."""
-    fields = {"uid": state.uid, "group": state.group, "comment": state.comment, "home": state.home, "shell": state.shell}
+    fields = {name: getattr(state, name) for name in ("uid", "group", "comment", "home", "shell")}
     told = {key: value for key, value in fields.items() if value is not None and not isinstance(value, Unknown)}
     if isinstance(state.groups, tuple):
         told["groups"] = ",".join(state.groups)
     return told
+
+
+def _lock_state(password: str) -> str:
+    """Return what a look tells of a password hash."""
+    if not password:
+        return "none"
+    return LOCKED if password.startswith(("!", "*")) else "set"
 
 
 class _Change:
@@ -179,7 +190,7 @@ class _Change:
             comment=task.comment or "",
             home=home,
             shell=task.shell or self.now.login_shell or Unknown("known once the user is made"),
-            password="locked",
+            password=LOCKED,
             home_there=task.create_home,
         )
         self._join(())
@@ -297,9 +308,8 @@ class _Change:
 
     def _lay_members(self, name: str, *, joined: bool) -> None:
         group = self.view.peek(Group(name))
-        members = set(known(group.members) or ())
-        members = members | {self.name} if joined else members - {self.name}
-        self.leaves[Group(name)] = replace(group, members=tuple(sorted(members)))
+        others = {member for member in known(group.members or ()) if member != self.name}
+        self.leaves[Group(name)] = replace(group, members=tuple(sorted(others | ({self.name} if joined else set()))))
 
     def _real_name(self, group: str) -> str:
         """Return a group's name where it was given by its number."""
@@ -346,11 +356,9 @@ class _Change:
         wanted = self.task._password  # noqa: SLF001
         if wanted is None or self.task.password is None:
             return
-        if self.now.present and (self.task.update_password == "on_create" or self._has(wanted)):
+        if self.now.present and (not self.task.renews_password or self._has(wanted)):
             return
-        self.state = replace(self.state, password="locked" if self.task.password[:1] in ("!", "*") else "set")
-        if not self.task.password:
-            self.state = replace(self.state, password="none")
+        self.state = replace(self.state, password=_lock_state(self.task.password))
         self.effects.append(
             Effect(
                 script=SET_PASSWORD,

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ class Device:
     shell: list[str]
     root: Path
     trips: int = 0
+    user: str = USER
 
     def call(self, script: Script, values: Iterable[Any]) -> subprocess.CompletedProcess[bytes]:
         """Run one script as the wire does: a function in a subshell, without stdin."""
@@ -107,7 +109,7 @@ class Device:
     @property
     def context(self) -> Context:
         """Return a context of the user that runs the tests."""
-        return Context(host="here", label="task", user=USER, find=lambda _, name: self.root / name)
+        return Context(host="here", label="task", user=self.user, find=lambda _, name: self.root / name)
 
     def apply(self, effect: Effect) -> None:
         """Run an effect, and compare what it leaves with what it said."""
@@ -453,6 +455,32 @@ def test_a_tree_says_what_sorts_there_are(device: Device) -> None:
     group = device.at("t").group()
     assert device.look(Tree(device.path("t"))).sorts == (f"directory|{USER}|{group}|0755", f"file|{USER}|{group}|0640")
     assert device.look(Tree(device.path("none"))).sorts == ()
+
+
+@AS_ROOT
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="no setpriv to become another user")
+def test_a_plain_user_gets_what_was_planned() -> None:
+    """Without root: what is made is one's own, and another's file in a shared folder becomes one's own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        for owner, group in (("root", "root"), ("daemon", "daemon")):
+            (folder / owner).write_text("old\n")
+            shutil.chown(folder / owner, owner, group)
+        become = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups", "sh"]
+        device = Device(become, folder, user="daemon")
+        tasks = [
+            FileType(path=device.path("d/e"), state="directory", mode="0750"),
+            Copy(content="x\n", dest=device.path("d/e/f")),
+            LineInFile(path=device.path("d/e/f"), line="y", backup=True),
+            FileType(path=device.path("d/e/f"), mode="0600"),
+            Copy(content="mine\n", dest=device.path("root"), backup=True),
+            LineInFile(path=device.path("daemon"), line="more"),
+            FileType(src="f", path=device.path("d/e/l"), state="link"),
+        ]
+        device.run(*tasks)
+        assert device.at("root").owner() == "daemon"
+        assert device.is_done(*tasks[:1], *tasks[2:])
 
 
 def test_unknown_fields_are_no_part_of_the_comparison() -> None:
