@@ -14,7 +14,6 @@ from .playbook import find_file
 from .templating import OMIT, Templar, Verbatim, used_names
 
 if TYPE_CHECKING:
-    from .document import Node
     from .playbook import Play, Task
 
 TRUE = frozenset({"yes", "on", "true", "y", "t", "1"})

@@ -55,7 +55,7 @@ class InputError(ProvisionError):
         return f"{self.source}: {self.message}" if self.source else self.message
 
 
-class InputErrors(InputError):
+class InputErrors(InputError):  # noqa: N818 - several of them
     """Every mistake that was found in the input, reported at once, in order of place."""
 
     def __init__(self, errors: Iterable[InputError]) -> None:

@@ -1,18 +1,17 @@
 """The model: what can be looked at on a device, what is known of it, and what a task plans to do about it.
 
-    Observable   a thing on a device that can be looked at, with its probe
-    State        what a look at it told, or what a plan predicts
-    View         what was probed, with the effects planned so far laid over it
-    Effect       a script, the states that it leaves, and what else it may disturb
-    Plan         what one task makes of a view: effects, and the result that is registered
-    TaskType     looks_at() names observables, plan() reads the view; neither touches a device
+Observable   a thing on a device that can be looked at, with its probe
+State        what a look at it told, or what a plan predicts
+View         what was probed, with the effects planned so far laid over it
+Effect       a script, the states that it leaves, and what else it may disturb
+Plan         what one task makes of a view: effects, and the result that is registered
+TaskType     looks_at() names observables, plan() reads the view; neither touches a device
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 from .errors import NotYetKnown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from .shell import Script, Value

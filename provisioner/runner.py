@@ -179,7 +179,11 @@ class Runner:
                 if self.stopping.is_set():
                     self._close()
                     raise
-                self.emit(Noted(host=None, message="stopping between tasks; press Ctrl-C again to leave at once", level="info"))
+                self.emit(
+                    Noted(
+                        host=None, message="stopping between tasks; press Ctrl-C again to leave at once", level="info"
+                    )
+                )
                 self.stop()
                 continue
             for future in done:
@@ -224,9 +228,7 @@ class Runner:
         state.owed += summary.owed
         self._remember(state, summary)
         if state.failed or not state.plays:
-            done = HostFinished(
-                host=state.host.name, not_done=state.not_done, owed=state.owed, trips=state.trips
-            )
+            done = HostFinished(host=state.host.name, not_done=state.not_done, owed=state.owed, trips=state.trips)
             self.emit(done)
 
     def _drive(self, requests: Requests, transport: Transport) -> None:

@@ -48,7 +48,7 @@ def quote(value: str) -> str:
     """Quote one string for sh; NUL cannot be carried and is refused."""
     if "\0" in value:
         raise ValueError("a NUL byte cannot travel in shell text")
-    if value and all(c.isalnum() and c.isascii() or c in "_-./:=@,+" for c in value):
+    if value and all((c.isalnum() and c.isascii()) or c in "_-./:=@,+" for c in value):
         return value
     return "'" + value.replace("'", "'\\''") + "'"
 
@@ -119,7 +119,11 @@ temp=$(umask 077; mktemp "${dest%/*}/.provision.XXXXXX") || return 1
 if [ -n "$7" ]; then
   cat -- "$8" >"$temp" || { rm -f -- "$temp"; return 1; }
   sum=$(sha256sum <"$temp")
-  [ "${sum%% *}" = "$7" ] || { rm -f -- "$temp"; printf 'the content of %s was damaged on its way\n' "$dest" >&2; return 1; }
+  if [ "${sum%% *}" != "$7" ]; then
+    rm -f -- "$temp"
+    printf 'the content of %s was damaged on its way\n' "$dest" >&2
+    return 1
+  fi
 else
   printf %s "$8" | base64 -d >"$temp" || { rm -f -- "$temp"; return 1; }
 fi

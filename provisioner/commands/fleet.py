@@ -51,16 +51,15 @@ class Fleet:
         return SshTransport(SshSession(target_of(host, self.inventory, self.credentials, self.lab, become=become)))
 
 
-def load_fleet(options: argparse.Namespace, playbooks: Sequence[str], known: frozenset[str] = frozenset()) -> tuple[
-    Fleet, list[Playbook]
-]:
+def load_fleet(
+    options: argparse.Namespace, playbooks: Sequence[str], known: frozenset[str] = frozenset()
+) -> tuple[Fleet, list[Playbook]]:
     """Read the inventory and the playbooks; raise every mistake in them at once, before anything is touched."""
+    import provisioner.tasks  # noqa: F401 - registers the task types
     from provisioner.inventory import load_inventory
     from provisioner.model import task_types
     from provisioner.playbook import load_playbook
     from provisioner.undefined import undefined_names
-
-    import provisioner.tasks  # noqa: F401 - registers the task types
 
     errors: list[InputError] = []
     inventory = _attempt(partial(load_inventory, options.inventory), errors)
@@ -193,7 +192,9 @@ def _pairs(text: str) -> dict[str, str]:
     for word in shlex.split(text):
         name, equals, value = word.partition("=")
         if not equals or not name.isidentifier():
-            raise InputError(f"-e wants key=value, and got {word!r}", hint="-e 'key=value other=value', or -e @file.yaml")
+            raise InputError(
+                f"-e wants key=value, and got {word!r}", hint="-e 'key=value other=value', or -e @file.yaml"
+            )
         pairs[name] = value
     return pairs
 

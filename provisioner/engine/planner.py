@@ -25,7 +25,9 @@ SKIPPED = {"changed": False, "failed": False, "skipped": True, "skip_reason": "C
 class Planner:
     """Plans one item after the other; `owed_names` gives the handlers, as they are noted on the device."""
 
-    def __init__(self, *, check: bool, privileged: bool, owed_names: Callable[[Iterable[str]], tuple[str, ...]]) -> None:
+    def __init__(
+        self, *, check: bool, privileged: bool, owed_names: Callable[[Iterable[str]], tuple[str, ...]]
+    ) -> None:
         self.check = check
         self.privileged = privileged
         self.owed_names = owed_names

@@ -90,8 +90,8 @@ def _serve_one(link: socket.socket) -> bool:
 def _answer(request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     try:
         user = pwd.getpwnam(request["user"])
-        if "keys" in request:
-            return {"keys": _authorized_keys(user)}
+        if "login" in request:
+            return {"keys": _authorized_keys(user), "groups": _groups(user)}
         return {"pid": _spawn(request, user, fds)}
     except (OSError, KeyError) as error:
         return {"error": str(error)}
@@ -119,7 +119,7 @@ def _child(request: dict[str, Any], user: pwd.struct_passwd, fds: list[int]) -> 
             signal.signal(number, signal.SIG_DFL)
         for target, fd in enumerate(fds):
             os.dup2(fd, target, inheritable=True)
-        os.setgroups(_groups(user))
+        os.setgroups(request["groups"] or _groups(user))
         os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
         os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
         os.chdir(user.pw_dir if os.access(user.pw_dir, os.X_OK) else "/")

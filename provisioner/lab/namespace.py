@@ -79,18 +79,26 @@ class Device:
         if self._process:
             self._process.wait(_PATIENCE)
 
-    def spawn(self, user: str, command: str | list[str], env: dict[str, str], fds: tuple[int, int, int]) -> Running:
+    def spawn(
+        self,
+        user: str,
+        command: str | list[str],
+        env: dict[str, str],
+        fds: tuple[int, int, int],
+        groups: list[int] | None = None,
+    ) -> Running:
         """Run a command in the device as user, through the user's shell if it is text."""
         line, argv = (command, None) if isinstance(command, str) else ("", command)
-        reply, message = self._ask({"user": user, "command": line, "argv": argv, "env": env}, fds)
+        request = {"user": user, "command": line, "argv": argv, "env": env, "groups": groups}
+        reply, message = self._ask(request, fds)
         if "pid" not in message:
             raise NotPossible(message.get("error", "the device went down"))
         return Running(reply)
 
-    def authorized_keys(self, user: str) -> str:
-        """Return the device's authorized_keys of a user, empty if there is no such user."""
-        keys = self._ask({"user": user, "keys": True}, ())[1].get("keys", "")
-        return str(keys)
+    def login(self, user: str) -> tuple[str, list[int] | None]:
+        """Return a user's authorized_keys, empty if there is no such user, and the groups of a login."""
+        message = self._ask({"user": user, "login": True}, ())[1]
+        return str(message.get("keys", "")), message.get("groups")
 
     def _spec(self, disk: Path) -> dict[str, Any]:
         boot_id = self.folder / "boot_id"
@@ -192,9 +200,9 @@ class _Reply:
     def end(self, status: int | None) -> None:
         with self._lock:
             self.status = status
+            for call in self._then:
+                call()
             self.ended.set()
-        for call in self._then:
-            call()
 
     def then(self, call: Callable[[], None]) -> None:
         with self._lock:

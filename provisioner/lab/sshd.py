@@ -130,6 +130,7 @@ class _Session(paramiko.ServerInterface):
         self._device, self._transport = device, transport
         self._env: dict[str, str] = {}
         self._ready: dict[int, _Pumps] = {}
+        self._groups: list[int] | None = None  # a connection keeps the groups of its login, whatever usermod does
 
     def answered(self, channel: paramiko.Channel) -> None:
         """Start what a request that was just answered has prepared."""
@@ -143,7 +144,8 @@ class _Session(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         """Let in whose key the device holds for this user."""
-        held = {word for line in self._device.authorized_keys(username).splitlines() for word in line.split()[:2]}
+        keys, self._groups = self._device.login(username)
+        held = {word for line in keys.splitlines() for word in line.split()[:2]}
         return _verdict(key.get_base64() in held)
 
     def check_auth_password(self, username: str, password: str) -> int:
@@ -188,7 +190,8 @@ class _Session(paramiko.ServerInterface):
                 fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, _PIPE)
         (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = pipes
         try:
-            running = self._device.spawn(self._transport.get_username() or "", command, env, (stdin, stdout, stderr))
+            user = self._transport.get_username() or ""
+            running = self._device.spawn(user, command, env, (stdin, stdout, stderr), self._groups)
         except NotPossible:
             for fd in (to_stdin, from_stdout, from_stderr):
                 os.close(fd)
@@ -211,6 +214,7 @@ class _Pumps:
         self._channel, self._running = channel, running
         self._stdin = stdin
         self._out = {stdout: channel.sendall, stderr: channel.sendall_stderr}
+        self._wake = os.eventfd(0)
 
     def start(self) -> None:
         """Begin to carry."""
@@ -226,22 +230,29 @@ class _Pumps:
         os.close(self._stdin)
 
     def _outward(self) -> None:
-        poll = select.poll()
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._carry_all()
         for fd in self._out:
-            poll.register(fd, select.POLLIN)
-        self._running.then(self._ended)
-        try:
-            while self._out and not self._channel.closed:
-                for fd, _event in poll.poll(_TICK):
-                    self._carry(fd, poll)
-        except OSError:
-            pass
-        finally:
-            for fd in self._out:
-                os.close(fd)
-        self._running.wait()
+            os.close(fd)
+        self._running.wait()  # after its last call the other end is done with the event
+        os.close(self._wake)
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.close()
+
+    def _carry_all(self) -> None:
+        poll = select.poll()
+        for fd in (*self._out, self._wake):
+            poll.register(fd, select.POLLIN)
+        self._running.then(lambda: os.eventfd_write(self._wake, 1))
+        told = False
+        while (self._out or not told) and not self._channel.closed:
+            for fd, _event in poll.poll(_TICK):
+                if fd == self._wake:
+                    poll.unregister(fd)
+                    self._tell_status()
+                    told = True
+                else:
+                    self._carry(fd, poll)
 
     def _carry(self, fd: int, poll: select.poll) -> None:
         data = os.read(fd, _CHUNK)
@@ -252,15 +263,14 @@ class _Pumps:
         del self._out[fd]
         os.close(fd)
 
-    def _ended(self) -> None:
+    def _tell_status(self) -> None:
         status = self._running.wait()
         if status is None:
             return
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            if status >= 0:
-                self._channel.send_exit_status(status)
-            else:
-                self._signalled(-status)
+        if status >= 0:
+            self._channel.send_exit_status(status)
+        else:
+            self._signalled(-status)
 
     def _signalled(self, number: int) -> None:
         message = paramiko.Message()

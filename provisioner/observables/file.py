@@ -198,7 +198,7 @@ class FileState(State):
         return tuple(name for name in names if name != "sha256") if unhashed else names
 
     def stat(self) -> dict[str, int]:
-        """Return uid, gid, size (bytes), mtime, atime, ctime (seconds since 1970), inode, nlink and dev, as looked at."""
+        """Return what stat says: sizes in bytes, times in seconds since 1970."""
         names = ("uid", "gid", "size", "mtime", "atime", "ctime", "inode", "nlink", "dev")
         return {name: int(value) for name, value in zip(names, (self.facts or "").split("|"), strict=False) if value}
 

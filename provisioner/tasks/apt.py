@@ -309,6 +309,8 @@ class Apt(TaskType):
         return view.peek(AptCache()).older_than(self.cache_valid_time or default) or _sources_planned(view)
 
     def _only_update(self, view: View) -> Plan:
+        if not self._updates:
+            return Plan()
         cache = view.peek(AptCache())
         if not cache.older_than(self.cache_valid_time or HOUR) and not _sources_planned(view):
             return Plan(result=self._cache_result(view))

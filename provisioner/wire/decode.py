@@ -105,10 +105,6 @@ class Decoder:
 
     def _finished(self, number: int, rc: int, unmoved: str) -> Finished:
         step = self._steps[number]
-        differs = tuple(
-            (step.checks[index].observable, text(got).removesuffix("\n")) for index, got in self._differs
-        )
+        differs = tuple((step.checks[index].observable, text(got).removesuffix("\n")) for index, got in self._differs)
         parts, self._parts, self._differs = self._parts, {}, []
-        return Finished(
-            number, rc, text(parts.get("out", b"")), text(parts.get("err", b"")), differs, unmoved == "yes"
-        )
+        return Finished(number, rc, text(parts.get("out", b"")), text(parts.get("err", b"")), differs, unmoved == "yes")

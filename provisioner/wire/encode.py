@@ -58,7 +58,7 @@ class Encoder:
             yield from look_lines(batch.looks)
             yield "mark end done"
             return
-        yield f"begin {batch.name} {LOCK_WAIT} || {{ conclude \"$refusal\"; return; }}"
+        yield f'begin {batch.name} {LOCK_WAIT} || {{ conclude "$refusal"; return; }}'
         yield "ended=done"
         yield f"batch_steps_{batch.name}() {{"
         for step in batch.steps:

@@ -52,8 +52,17 @@ class Told:
         return next(event for event in reversed(self.events) if isinstance(event, HostFinished))
 
 
-def play(sshd: Sshd, folder: Path, text: str, *, check: bool = False, become: bool = False, **settings: Any) -> Told:
-    """Run a playbook's text on the host `device`."""
+def play(
+    sshd: Sshd,
+    folder: Path,
+    text: str,
+    *,
+    check: bool = False,
+    become: bool = False,
+    target: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Told:
+    """Run a playbook's text on the host `device`; `target` changes how it is reached."""
     path = folder / "play.yaml"
     path.write_text(text)
     (folder / "inventory").mkdir(exist_ok=True)
@@ -62,7 +71,7 @@ def play(sshd: Sshd, folder: Path, text: str, *, check: bool = False, become: bo
     told = Told()
 
     def connect(_host: Any, privileged: bool) -> SshTransport:
-        return SshTransport(SshSession(sshd.target(become=privileged)))
+        return SshTransport(SshSession(sshd.target(become=privileged, **target or {})))
 
     options = Settings(check=check, become=become, **settings)
     runner = Runner(inventory, task_types(), connect, told.events.append, options)

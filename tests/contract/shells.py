@@ -25,11 +25,11 @@ SHELLS = {
 }
 
 
-APART = [
-    "unshare", "-m", "sh", "-c",
-    'mkdir -p /run/provision /var/lib/provision "$HOME/run" "$HOME/lib" && '
-    'mount --bind "$HOME/run" /run/provision && mount --bind "$HOME/lib" /var/lib/provision && exec "$@"', "sh",
-]  # fmt: skip
+OWN_PLACES = """
+mkdir -p /run/provision /var/lib/provision "$HOME/run" "$HOME/lib" &&
+mount --bind "$HOME/run" /run/provision && mount --bind "$HOME/lib" /var/lib/provision && exec "$@"
+"""
+APART = ["unshare", "-m", "sh", "-c", OWN_PLACES, "sh"]
 """Gives root's shell /run/provision and /var/lib/provision of its own, so that no test meets another's lock."""
 
 

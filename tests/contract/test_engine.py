@@ -147,7 +147,11 @@ def test_a_loop_registers_all_its_items(run: Any) -> None:
     - copy: {dest: TOP/sum, content: "{{ written.results | map(attribute='changed') | list }} {{ written.changed }}"}
 """
     told = run(text)
-    assert [(one.item, one.status) for one in told.results[:3]] == [("a", "changed"), ("b", "skipped"), ("c", "changed")]
+    assert [(one.item, one.status) for one in told.results[:3]] == [
+        ("a", "changed"),
+        ("b", "skipped"),
+        ("c", "changed"),
+    ]
     assert (run.top / "sum").read_text() == "[True, False, True] True"
 
 
@@ -337,7 +341,7 @@ def test_a_run_that_is_stopped_ends_between_tasks(run: Any, sshd: Sshd, tmp_path
 """
     runner.Runner.run = remember  # type: ignore[method-assign]
     try:
-        stopper = threading.Timer(1.2, lambda: started[0].stop())
+        stopper = threading.Timer(1.2, lambda: started[0].stop())  # noqa: PLW0108 - not there yet
         stopper.start()
         told = run(text)
         stopper.join()

@@ -1,4 +1,4 @@
-"""The law of the dry run: what it calls ok or changed without reservation, and every byte of its diffs, is what is done.
+"""The law of the dry run: what it says without reservation, and every byte of its diffs, is what the apply does.
 
 Plays in which later tasks depend on earlier ones, from an empty, a half-done and a drifted start, on a real sshd.
 """

@@ -27,7 +27,7 @@ from provisioner.observables.package import (
     Package,
     PackageState,
 )
-from provisioner.observables.unit import Unit, UnitRun, UnitState, UnitsStale
+from provisioner.observables.unit import Unit, UnitRun, UnitsStale, UnitState
 from provisioner.observables.user import Group, GroupState, User, UserPassword, UserState
 from provisioner.shell import with_needs, words
 from provisioner.tasks.apt import Apt
@@ -445,7 +445,9 @@ def test_an_update_that_fails_fails_the_task(packages: Device, tmp_path: Path) -
 def test_apt_waits_for_the_lock_and_names_who_holds_it(shell: list[str], tmp_path: Path) -> None:
     """Another process at dpkg's lock is waited for as long as asked, and then named."""
     lock = Path("/var/lib/dpkg/lock-frontend")
-    code = f"import fcntl,time; f=open('{lock}','r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('on', flush=True); time.sleep(60)"
+    code = (
+        f"import fcntl,time; f=open('{lock}','r+'); fcntl.lockf(f, fcntl.LOCK_EX)\nprint(1, flush=True); time.sleep(60)"
+    )
     with subprocess.Popen(["python3", "-c", code], stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout is not None
@@ -483,7 +485,7 @@ def test_a_transaction_that_is_done_is_not_simulated(packages: Device, tmp_path:
 # Units: systemd does not run in a container, so systemctl is played.
 
 SYSTEMCTL = r"""#!/bin/sh
-# Plays systemctl for the units in $UNITS: a file for each, with its properties; template names stop it, as the real one.
+# Plays systemctl for the units in $UNITS: a file for each, with its properties; some names stop it, as the real one.
 printf '%s\n' "$*" >>"$UNITS/.calls"
 verb=$1; shift
 set_to() { sed -i "s/^$1=.*/$1=$2/" "$UNITS/$unit"; }
@@ -501,7 +503,7 @@ show)
     [ "$first" = yes ] || echo
     first=no
     if [ -e "$UNITS/$unit" ]; then cat "$UNITS/$unit"
-    else printf 'Id=%s\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nNeedDaemonReload=no\n' "$unit"
+    else printf 'Id=%s\nLoadState=not-found\nActiveState=inactive\nSubState=dead\n' "$unit"; echo NeedDaemonReload=no
     fi
   done ;;
 start | restart)

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.parametrize("shell", list(available()))
 
-HOSTILE = ["it's", '"quoted"', "$HOME `id` $(id)", "semi;colon && |", "-n leading", "new\nline\n\n", "back\\slash\\n", "ü€\t"]
+HOSTILE = [
+    "it's",
+    '"quoted"',
+    "$HOME `id` $(id)",
+    "semi;colon && |",
+    "-n leading",
+    "new\nline\n\n",
+    "back\\slash\\n",
+    "ü€\t",
+]
 
 
 @pytest.fixture
@@ -55,7 +64,7 @@ def test_values_arrive_as_they_are(device: ShellTransport, value: str) -> None:
 def test_bytes_arrive_as_they_are(device: ShellTransport, size: int) -> None:
     """Any content, NULs included, reaches the script."""
     content = bytes(range(256)) * (size // 256 + 1)
-    ended = run(device, effect("printf %s \"$1\" | base64 -d | sha256sum", content[:size]))
+    ended = run(device, effect('printf %s "$1" | base64 -d | sha256sum', content[:size]))
     import hashlib
 
     assert ended.stdout.split()[0] == hashlib.sha256(content[:size]).hexdigest()
@@ -271,10 +280,7 @@ def test_a_stop_file_ends_a_batch_between_steps(device: ShellTransport) -> None:
 def test_progress_arrives_while_a_script_runs(device: ShellTransport) -> None:
     """What an effect says of its progress does not wait for its end."""
     replies = device.exchange(Batch(steps=(Step(number=0, effects=(effect("say 'half way'; sleep 1; say done"),)),)))
-    told = []
-    for reply in replies:
-        if isinstance(reply, Progress):
-            told.append((reply.text, time.monotonic()))
+    told = [(reply.text, time.monotonic()) for reply in replies if isinstance(reply, Progress)]
     assert [text for text, _ in told] == ["half way", "done"]
     assert told[1][1] - told[0][1] > 0.5
 
