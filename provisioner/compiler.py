@@ -155,9 +155,27 @@ class Compiler:
         return Item(task=task, label=task.name, ctx=ctx, handler=handler, ignore_errors=task.ignore_errors is True)
 
     def _learns_nothing(self, task: Task) -> bool:
-        if self._set:
-            return False
-        return not (_names(task) & self._learnt)
+        if self._set or not self._learnt:
+            return not self._set
+        used = self._used_by(task)
+        return used is not None and not (used & self._learnt)
+
+    def _used_by(self, task: Task) -> frozenset[str] | None:
+        """Return the names that a task's values are made of; None where that shows only when it is rendered."""
+        cls = self.scope.modules.get(task.module)
+        names = _names(task)
+        for field_name in cls.expressions if cls else ():
+            for text in _strings(plain(task.args[field_name])) if field_name in task.args else ():
+                names |= used_names(text, expression=True)
+        if cls is None or cls.template is None:
+            return names
+        source = plain(task.args[cls.template]) if cls.template in task.args else None
+        if not isinstance(source, str) or "{{" in source:
+            return None
+        try:
+            return names | used_names(find_file(task, "templates", source).read_text("utf-8"))
+        except (InputError, OSError, UnicodeDecodeError):
+            return None
 
     def _resolve(self, task: Task, memory: Memory) -> Iterator[Item]:
         if task.loop is None:
@@ -257,7 +275,7 @@ class Compiler:
             if value is not OMIT:
                 rendered[name] = value
         cls = self.scope.modules[task.module]
-        if getattr(cls, "any_argument", False):
+        if cls.any_argument:
             rendered = {"free": rendered}
         return decode(rendered, cls, task.place, name=task.module)
 

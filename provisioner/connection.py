@@ -107,7 +107,7 @@ def _port(host: Host, inventory: Inventory) -> int | None:
 def _jump(host: Host) -> str | None:
     """Find the jump host in the options that Ansible would hand to ssh."""
     words = shlex.split(" ".join(str(_first(host, name) or "") for name in _OPTIONS))
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         option = following if word == "-o" else word.removeprefix("-o")
         if option.lower().startswith("proxyjump="):
             return option.partition("=")[2]

@@ -395,7 +395,7 @@ class Context:
     user: str = "root"
     login_user: str = "root"
     variables: Mapping[str, Any] = field(default_factory=dict)
-    render: Callable[[str, str], str] | None = None
+    render: Callable[[str, str], Any] | None = None
     find: Finder | None = None
     check: bool = False
     no_log: bool = False
@@ -407,12 +407,17 @@ class Context:
 class TaskType:
     """A module in Ansible's sense: its fields are its arguments; a required one has no default.
 
-    `read_only` tells that a plan never has effects. `free_form` names the field that a bare string fills.
+    `free_form` names the field that a bare string fills, `any_argument` lets any name be an argument. `expressions`
+    are the fields that hold bare expressions, and `template` the one that names a template file: what those use is
+    known to be used.
     """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     free_form: ClassVar[str | None] = None
+    any_argument: ClassVar[bool] = False
+    expressions: ClassVar[tuple[str, ...]] = ()
+    template: ClassVar[str | None] = None
     example: ClassVar[str] = ""
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:

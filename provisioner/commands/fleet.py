@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,6 +70,8 @@ def load_fleet(
         for play in (play for book in loaded for play in book.plays):
             _attempt(partial(inventory.select, play.hosts), errors)
             errors.extend(undefined_names(play, hosts, known))
+        for host in hosts:
+            _attempt(partial(target_of, host, inventory, Credentials(), None, become=False), errors)
     raise_all(errors)
     assert inventory is not None
     if not hosts:
@@ -94,6 +95,7 @@ def find_playbook(name: str, options: argparse.Namespace) -> Path:
     if len(given.parts) == 1:
         folders = (Path("playbooks"), beside, beside / "playbooks", beside.parent / "playbooks", SHIPPED / "playbooks")
         tried += [folder / name for folder in folders]
+    tried = list(dict.fromkeys(tried))
     for path in tried:
         if path.is_file():
             return path
@@ -134,16 +136,12 @@ def start_lab(fleet: Fleet, options: argparse.Namespace) -> None:
 
 def warm_up() -> None:
     """Import in the background what the first connection needs, while the input is read."""
-    import threading
-
-    def load() -> None:
-        with suppress(Exception):
-            import jinja2  # noqa: F401
+    # YAML's modules import each other in a circle: two threads that begin with it would each see half of them.
+    import yaml  # noqa: F401
 
     from provisioner.transport import warm_up as warm_transport
 
     warm_transport()
-    threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """A lab of simulated Jetson devices, so that a playbook can be tried before it meets hardware.
 
-`ensure` starts what is not running and says how to reach it; the devices keep their state until `reset`. Three backends:
+`ensure` starts what is not running and says how to reach it; devices keep their state until `reset`. Three backends:
 *namespace* (a real shell behind a real SSH server, in namespaces of the machine), *container* (the same in a local
 engine) and *model* (no shell and no SSH: states as data, see model.py; here only its registry runs).
 """
@@ -20,7 +20,7 @@ from provisioner.errors import InputError, ProvisionError
 from provisioner.lab import places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 BACKENDS = ("namespace", "container", "model")
 USER = "nvidia"
@@ -93,13 +93,13 @@ def down(name: str) -> bool:
 
 def reset(name: str) -> bool:
     """Stop the lab and give it new devices. Return whether there was one."""
-    import shutil  # noqa: PLC0415 - the fast path of `ensure` needs neither
+    import shutil
 
     folder = places.home(name)
     if not folder.exists():
         return False
     _stop(folder)
-    from provisioner.lab.namespace import erase  # noqa: PLC0415
+    from provisioner.lab.namespace import erase
 
     for device in (folder / "devices").glob("*"):
         erase(device / "root")
@@ -109,17 +109,21 @@ def reset(name: str) -> bool:
 
 def choose_backend(forced: str | None = None) -> tuple[str, tuple[str, ...]]:
     """Return the first backend that works here, and why those before it were not taken."""
-    from provisioner.lab import container, namespace  # noqa: PLC0415 - only a lab that starts needs them
+    from provisioner.lab import container, namespace
 
     wanted = forced or os.environ.get("PROVISION_LAB_BACKEND") or ""
     if wanted and wanted not in BACKENDS:
         raise InputError(f"no lab backend is called {wanted!r}", hint=f"one of: {', '.join(BACKENDS)}")
     if wanted == "model":
         return "model", ()
-    reasons = []
-    for name, reason in (("namespace", lambda: namespace.works(places.home(".trial"))), ("container", container.works)):
+    reasons: list[str] = []
+    trials: dict[str, Callable[[], str | None]] = {
+        "namespace": lambda: namespace.works(places.home(".trial")),
+        "container": container.works,
+    }
+    for name, works in trials.items():
         if wanted in ("", name):
-            why = reason()
+            why = works()
             if why is None:
                 return name, tuple(reasons)
             reasons.append(f"{name}: {why}")
@@ -143,7 +147,7 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir() and entry.name != "__pycache__":
+            if entry.is_dir() and entry.name not in ("__pycache__", "model"):
                 found += _files(Path(entry.path))
             elif entry.is_file():
                 found.append(entry)
@@ -151,7 +155,7 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _start(folder: Path, devices: Mapping[str, str], backend: str | None) -> dict[str, Any]:
-    from provisioner.lab import catalogue  # noqa: PLC0415 - only a lab that starts needs it
+    from provisioner.lab import catalogue
 
     for simulate in devices.values():
         catalogue.model(simulate)

@@ -58,7 +58,7 @@ def _boot(spec: dict[str, Any]) -> None:
         Path(path).write_text(content, encoding="utf-8")
     _root_shell(run / "rootsh")
     Path("/run/lock").mkdir(mode=0o1777)
-    status = os.spawnve(os.P_WAIT, spec["booter"][0], spec["booter"], {"PATH": PATH, "LC_ALL": "C"})
+    status = os.spawnve(os.P_WAIT, spec["booter"][0], spec["booter"], {"PATH": PATH, "LC_ALL": "C"})  # noqa: S606
     if status:
         raise OSError(f"the device's services did not start (status {status})")
 
@@ -75,7 +75,9 @@ def _control() -> int:
 
 
 def _serve_one(link: socket.socket) -> bool:
-    data, fds, _flags, _address = socket.recv_fds(link, 1 << 17, 3, socket.MSG_CMSG_CLOEXEC)
+    data, fds, _flags, _address = socket.recv_fds(link, 1 << 18, 3)
+    for fd in fds:
+        os.set_inheritable(fd, False)  # recv_fds of Python 3.11 does not pass MSG_CMSG_CLOEXEC on
     if not data:
         return False
     request = json.loads(data)
@@ -106,9 +108,9 @@ def _authorized_keys(user: pwd.struct_passwd) -> str:
 
 def _spawn(request: dict[str, Any], user: pwd.struct_passwd, fds: list[int]) -> int:
     pid = os.fork()
-    if pid:
-        return pid
-    _child(request, user, fds)
+    if pid == 0:
+        _child(request, user, fds)
+    return pid
 
 
 def _child(request: dict[str, Any], user: pwd.struct_passwd, fds: list[int]) -> NoReturn:
@@ -125,7 +127,7 @@ def _child(request: dict[str, Any], user: pwd.struct_passwd, fds: list[int]) -> 
         os.chdir(user.pw_dir if os.access(user.pw_dir, os.X_OK) else "/")
         shell = user.pw_shell or "/bin/sh"
         argv = request["argv"] or [shell, "-c", request["command"]]
-        os.execve(argv[0] if request["argv"] else shell, argv, _environment(request, user, shell))
+        os.execve(argv[0], argv, _environment(request, user, shell))  # noqa: S606 - the shell is what was asked for
     except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as a second init
         os.write(2, f"{error}\n".encode())
     os._exit(127)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -33,7 +32,7 @@ class Model:
 @cache
 def everything() -> dict[str, Any]:
     """Return the whole catalogue."""
-    import yaml  # noqa: PLC0415 - the lab's fast path does not read the catalogue
+    import yaml
 
     loaded = yaml.load(_DATA.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     if not isinstance(loaded, dict):
@@ -108,7 +107,11 @@ def owners() -> dict[str, tuple[int, int]]:
 def links() -> dict[str, str]:
     """Return the links of a device's /etc: the machine's programs run there, so its alternatives count."""
     folder = Path("/etc/alternatives")
-    found = {str(path): os.readlink(path) for path in folder.iterdir() if path.is_symlink() and path.suffix != ".gz"} if folder.is_dir() else {}
+    found = (
+        {str(path): str(path.readlink()) for path in folder.iterdir() if path.is_symlink() and path.suffix != ".gz"}
+        if folder.is_dir()
+        else {}
+    )
     return found | {"/var/run": "/run", "/var/lock": "/run/lock", "/etc/mtab": "/proc/self/mounts"}
 
 
@@ -137,9 +140,7 @@ def _nvidia_sources(found: Model) -> str:
 
 
 def _dpkg_status(found: Model) -> str:
-    return "\n".join(
-        _stanza(name, entry) for name, entry in sorted(packages(found).items()) if entry.get("installed")
-    )
+    return "\n".join(_stanza(name, entry) for name, entry in sorted(packages(found).items()) if entry.get("installed"))
 
 
 def _stanza(name: str, entry: dict[str, Any]) -> str:

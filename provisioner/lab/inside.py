@@ -54,7 +54,7 @@ def main() -> int:
 
 def erase() -> int:
     """Delete a disk that belongs to the ids of devices, in a namespace that maps them (python -c, see namespace.py)."""
-    import shutil  # noqa: PLC0415 - only this path needs it
+    import shutil
 
     link = socket.socket(fileno=int(sys.argv[2]))
     sc.unshare(sc.NEWUSER)
@@ -95,11 +95,7 @@ def _first_process(spec: dict[str, Any], link: socket.socket, asks: socket.socke
         sc.enter_root()
         _become_root()  # before the inner one, as an id that is not mapped may make no namespace of users
         sc.be_dumpable()  # so that the process above may write our map
-        sc.unshare(_INNER)
-        asks.send(b"u")
-        if asks.recv(1) != b"m":
-            raise OSError("the inner map of ids could not be written")
-        asks.close()
+        _inner(asks)
         _become_root()
         _first_boot(spec)
         sc.set_hostname(spec["hostname"])
@@ -107,6 +103,14 @@ def _first_process(spec: dict[str, Any], link: socket.socket, asks: socket.socke
     except OSError as error:
         _say(link, {"failed": str(error)})
     os._exit(0)
+
+
+def _inner(asks: socket.socket) -> None:
+    sc.unshare(_INNER)
+    asks.send(b"u")
+    if asks.recv(1) != b"m":
+        raise OSError("the inner map of ids could not be written")
+    asks.close()
 
 
 def _become_root() -> None:
@@ -147,7 +151,7 @@ def _build_root(spec: dict[str, Any]) -> None:
 
 def _hand_over(disk: str) -> None:
     """Give an empty disk to the device's root; as the machine's root the supervisor has done it."""
-    if os.stat(disk).st_uid == os.getuid() == OWNER:
+    if Path(disk).stat().st_uid == os.getuid() == OWNER:
         os.chown(disk, 0, 0)
 
 

@@ -17,8 +17,8 @@ def pair(path: Path, comment: str) -> str:
 
 
 def _make(path: Path, public: Path, comment: str) -> None:
-    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - once in a lab's life
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     key = Ed25519PrivateKey.generate()
     path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Backend *namespace*, seen from the machine: starts the first process of a device and asks it for more.
 
-The device's root is an id of the machine that owns nothing there. Who may map a range of ids differs: the machine's root
-writes the map itself, a plain user has `newuidmap` do it (package uidmap, /etc/subuid).
+The device's root is an id of the machine that owns nothing there. Who may map a range of ids differs: the machine's
+root writes the map itself, a plain user has `newuidmap` do it (package uidmap, /etc/subuid).
 """
 
 from __future__ import annotations
@@ -29,11 +29,28 @@ if TYPE_CHECKING:
 
 BASE, IDS = 100_000, 65_536
 _PATIENCE = 20.0
-_HIDDEN = (
-    "docker dockerd docker-proxy containerd containerd-shim-runc-v2 runc ctr docker-init docker-compose podman "
-    "nvidia-ctk nvidia-container-runtime nvidia-container-cli nvidia-container-toolkit nvidia-smi nvpmodel tegrastats "
-    "jetson_clocks snap needrestart"
-).split()
+_HIDDEN = [
+    "docker",
+    "dockerd",
+    "docker-proxy",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "runc",
+    "ctr",
+    "docker-init",
+    "docker-compose",
+    "podman",
+    "nvidia-ctk",
+    "nvidia-container-runtime",
+    "nvidia-container-cli",
+    "nvidia-container-toolkit",
+    "nvidia-smi",
+    "nvpmodel",
+    "tegrastats",
+    "jetson_clocks",
+    "snap",
+    "needrestart",
+]
 
 
 class NotPossible(Exception):  # noqa: N818 - it reads as what it says
@@ -43,7 +60,9 @@ class NotPossible(Exception):  # noqa: N818 - it reads as what it says
 class Device:
     """One simulated device: its disk, its processes, and a link to the first of them."""
 
-    def __init__(self, folder: Path, host: str, found: catalogue.Model, key: str, registry: str, tools: Path) -> None:
+    def __init__(  # noqa: PLR0917 - what a device consists of
+        self, folder: Path, host: str, found: catalogue.Model, key: str, registry: str, tools: Path
+    ) -> None:
         self.folder, self.host, self.found, self.key = folder, host, found, key
         self.registry, self.tools = registry, tools
         self.rebooted: Callable[[], None] = lambda: None
@@ -125,19 +144,16 @@ class Device:
     def _handshake(self, link: socket.socket) -> None:
         link.settimeout(_PATIENCE)
         try:
-            while True:
-                data = link.recv(1 << 16)
-                message = json.loads(data) if data else {"failed": "the first process ended"}
-                if "mapme" in message and self._process:
-                    map_ids(self._process.pid)
-                    link.send(b"mapped")
-                elif "up" in message:
-                    link.settimeout(None)
-                    return
-                else:
-                    raise NotPossible(str(message.get("failed", message)))
+            message = _message(link)
+            if "mapme" in message and self._process:
+                map_ids(self._process.pid)
+                link.send(b"mapped")
+                message = _message(link)
         except (OSError, subprocess.SubprocessError) as error:
             raise NotPossible(str(error)) from error
+        if "up" not in message:
+            raise NotPossible(str(message.get("failed", message)))
+        link.settimeout(None)
 
     def _ask(self, request: dict[str, Any], fds: tuple[int, ...]) -> tuple[_Reply, dict[str, Any]]:
         number = next(self._numbers)
@@ -171,7 +187,7 @@ class Device:
             self.rebooted()
 
     def _answered(self, message: dict[str, Any]) -> None:
-        reply = self._replies.pop(message["id"])
+        reply = self._replies.pop(message["id"], _Reply())
         if "pid" in message:
             self._running[message["pid"]] = reply
         reply.message = message
@@ -228,6 +244,12 @@ class Running:
         self._reply.then(call)
 
 
+def _message(link: socket.socket) -> dict[str, Any]:
+    data = link.recv(1 << 16)
+    found = json.loads(data) if data else {"failed": "the first process ended"}
+    return dict(found)
+
+
 def _receive(link: socket.socket) -> bytes:
     try:
         return link.recv(1 << 18)
@@ -241,7 +263,7 @@ def _start(arguments: list[str], link: socket.socket) -> subprocess.Popen[bytes]
         pass_fds=[link.fileno()],
         stdin=subprocess.DEVNULL,
         cwd="/",
-        env=python_environment(),
+        env=python_environment(bare=True),
     )
 
 
@@ -259,7 +281,7 @@ def map_ids(pid: int) -> None:
 
 
 def _range(table: str) -> int:
-    import pwd  # noqa: PLC0415 - a plain user's way only
+    import pwd
 
     own = {pwd.getpwuid(os.getuid()).pw_name, str(os.getuid())}
     with suppress(OSError):

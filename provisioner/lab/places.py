@@ -68,7 +68,9 @@ def alone(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def python_environment() -> dict[str, str]:
-    """Return the environment in which another Python finds this package."""
+def python_environment(*, bare: bool = False) -> dict[str, str]:
+    """Return the environment in which another Python finds this package; bare: without what is the user's alone."""
+    kept = {"PATH", "LD_LIBRARY_PATH", "HOME"}
+    environment = {name: value for name, value in os.environ.items() if not bare or name in kept}
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "LC_ALL": "C.UTF-8"}
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "LC_ALL": "C.UTF-8"}

@@ -17,7 +17,10 @@ _DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 _DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 _OCI = "application/vnd.oci.image.manifest.v1+json"
 _OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-_LAYER = {True: "application/vnd.oci.image.layer.v1.tar+gzip", False: "application/vnd.docker.image.rootfs.diff.tar.gzip"}
+_LAYER = {
+    True: "application/vnd.oci.image.layer.v1.tar+gzip",
+    False: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+}
 _CONFIG = {True: "application/vnd.oci.image.config.v1+json", False: "application/vnd.docker.container.image.v1+json"}
 
 
@@ -60,7 +63,9 @@ class Store:
         self.blobs[digest(data)] = data
         return {"mediaType": kind, "size": len(data), "digest": digest(data)}
 
-    def _manifest(self, repository: str, name: str, platform: str, image: dict[str, Any], *, oci: bool) -> dict[str, Any]:
+    def _manifest(
+        self, repository: str, name: str, platform: str, image: dict[str, Any], *, oci: bool
+    ) -> dict[str, Any]:
         layers = [_layer(f"{name} {platform} {n}", size) for n, size in enumerate(image.get("layers", [4096, 65536]))]
         config = _config(name, platform, image, [plain for plain, _packed in layers])
         body = {
@@ -94,7 +99,12 @@ def _config(name: str, platform: str, image: dict[str, Any], layers: list[str]) 
         "config": {
             "Env": ["PATH=/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
             "Cmd": ["/bin/bash"],
-            "Labels": {"simulation": "true", "image": name, "torch": image.get("torch", ""), "cuda": image.get("cuda", "")},
+            "Labels": {
+                "simulation": "true",
+                "image": name,
+                "torch": image.get("torch", ""),
+                "cuda": image.get("cuda", ""),
+            },
         },
         "rootfs": {"type": "layers", "diff_ids": layers},
         "history": [{"created_by": "simulated"} for _ in layers],
@@ -117,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, b"404 page not found", "text/plain")
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - http.server's own name
 
     def _manifests(self, repository: str, reference: str) -> None:
         found = self.store.find(repository, reference)

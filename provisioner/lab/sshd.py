@@ -138,7 +138,7 @@ class _Session(paramiko.ServerInterface):
         if pumps:
             pumps.start()
 
-    def get_allowed_auths(self, username: str) -> str:
+    def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
         """Name the ways to log in."""
         return "publickey,password" if self._password() else "publickey"
 
@@ -152,13 +152,13 @@ class _Session(paramiko.ServerInterface):
         """Let in the user nvidia, where the lab gave the device a login password."""
         return _verdict(username == "nvidia" and bool(self._password()) and password == self._password())
 
-    def check_channel_request(self, kind: str, chanid: int) -> int:
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
         """Open sessions, and nothing else."""
         if kind == "session":
             return paramiko.common.OPEN_SUCCEEDED
         return paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
 
-    def check_channel_env_request(self, channel: paramiko.Channel, name: bytes, value: bytes) -> bool:
+    def check_channel_env_request(self, channel: paramiko.Channel, name: bytes, value: bytes) -> bool:  # noqa: ARG002
         """Accept what sshd_config of Ubuntu accepts: LANG and LC_*."""
         word = name.decode(errors="replace")
         if word != "LANG" and not word.startswith("LC_"):
@@ -182,7 +182,7 @@ class _Session(paramiko.ServerInterface):
 
     def _run(self, channel: paramiko.Channel, command: str | list[str]) -> bool:
         peer = " ".join(str(word) for word in self._transport.getpeername()[:2])
-        here = " ".join(str(word) for word in self._transport.sock.getsockname()[:2])  # type: ignore[attr-defined]
+        here = " ".join(str(word) for word in self._transport.sock.getsockname()[:2])  # type: ignore[union-attr]
         env = {**self._env, "SSH_CLIENT": f"{peer} {here.split()[1]}", "SSH_CONNECTION": f"{peer} {here}"}
         pipes = [os.pipe() for _ in range(3)]
         for reader, _writer in pipes:
@@ -282,4 +282,4 @@ class _Pumps:
         message.add_boolean(False)
         message.add_string("")
         message.add_string("")
-        self._channel.transport._send_user_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
+        self._channel.transport._send_user_message(message)  # type: ignore[union-attr]  # noqa: SLF001

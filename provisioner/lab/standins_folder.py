@@ -12,7 +12,7 @@ _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _RUN = (
     "#!/bin/sh\n"
     f"LD_LIBRARY_PATH=/usr/local/python/lib exec /usr/local/python/bin/{_PYTHON} -ISB"
-    " /usr/local/lib/simulation/run.py {module} \"$0\" \"$@\"\n"
+    ' /usr/local/lib/simulation/run.py {module} "$0" "$@"\n'
 )
 _RUN_PY = """\
 import importlib, os, sys

@@ -61,7 +61,7 @@ class Supervisor:
                 pool.submit(self._start_device, host, simulate, public, registry, tools)
                 for host, simulate in self.request["devices"].items()
             ]
-            from provisioner.lab import sshd  # noqa: F401, PLC0415 - paramiko is imported while the devices come up
+            from provisioner.lab import sshd  # noqa: F401 - paramiko is imported while the devices come up
 
             self.servers = [job.result() for job in work]
 
@@ -70,7 +70,7 @@ class Supervisor:
         device = Device(folder, host, catalogue.model(simulate), public + "\n", registry, tools)
         device.boot()
         keys.pair(folder / "host_key", host)
-        from provisioner.lab.sshd import Server  # noqa: PLC0415 - as above
+        from provisioner.lab.sshd import Server
 
         port = self.before.get("devices", {}).get(host, 0)
         server = Server(device, folder / "host_key", port, self._seen)

@@ -33,8 +33,8 @@ driver={{.Driver}}
 live_restore={{.LiveRestoreEnabled}}
 runtimes={{json .Runtimes}}' 2>/dev/null) || said=
 # Some clients end with 0 and fill in nothing where no daemon answers.
-case $said in version=[!"
-"]*) ;; *)
+case $said in '' | 'version=
+'*)
   printf 'present=yes\nanswers=no\n'
   return ;;
 esac
@@ -79,6 +79,12 @@ class DockerState(State):
     runtimes: tuple[str, ...] | Unknown | None = None
 
 
+def running_with(why: Unknown, **known_fields: str | bool | Unknown | None) -> DockerState:
+    """Return a daemon that is there, of which only some fields can be told."""
+    names = ("answers", "version", "default_runtime", "data_root", "driver", "live_restore", "runtimes")
+    return DockerState(present=True, **{**dict.fromkeys(names, why), **known_fields})  # type: ignore[arg-type]
+
+
 @observable
 @dataclass(frozen=True)
 class DockerDaemon(Observable[DockerState]):
@@ -103,16 +109,7 @@ class DockerDaemon(Observable[DockerState]):
             return None
         now: DockerState = view.raw(self)
         later = AFTER_INSTALL
-        return now if now.present else DockerState(
-            present=True,
-            answers=later,
-            version=later,
-            default_runtime=later,
-            data_root=later,
-            driver=later,
-            live_restore=later,
-            runtimes=later,
-        )
+        return now if now.present else running_with(later)
 
 
 PROBE_CONTAINERS = Script(

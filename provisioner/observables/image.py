@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from provisioner.model import Observable, State, Unknown, attached, observable
 from provisioner.shell import Script
-
-if TYPE_CHECKING:
-    from provisioner.model import View
 
 IMAGE_ROWS = Script(
     "image_rows",
@@ -111,17 +108,6 @@ class ContainerImage(Observable[ImageState]):
     def is_absent(self, state: State) -> bool:
         """Tell whether there is no such image."""
         return isinstance(state, ImageState) and not state.present
-
-    def implied(self, view: View) -> ImageState | None:
-        """An image with a digest is there once another name of that digest is planned."""
-        _, at, digest = self.reference.partition("@")
-        if not at:
-            return None
-        for other, state in view.planned.items():
-            same = isinstance(other, ContainerImage) and other.reference.endswith(f"@{digest}")
-            if same and isinstance(state, ImageState) and state.present:
-                return state
-        return None
 
 
 PROBE_IMAGE_USERS = Script(

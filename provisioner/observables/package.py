@@ -326,10 +326,9 @@ class AptTransaction(Observable[AptTransactionState]):
 
 
 def _upsets(before: State | None, after: PackageState) -> bool:
-    """Tell whether a planned change may turn a transaction into another one: a removal, or another hold."""
-    if not isinstance(before, PackageState):
-        return after.version is None
-    return (before.version is not None and after.version is None) or before.held != after.held
+    """Tell whether a planned change is a removal, which may turn any transaction into another one."""
+    was_there = before.version is not None if isinstance(before, PackageState) else True
+    return was_there and after.version is None
 
 
 def _all_items(state: AptTransactionState) -> tuple[tuple[str, str, str], ...]:

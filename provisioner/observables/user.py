@@ -68,6 +68,14 @@ if [ -r /etc/default/useradd ]; then
 fi
 printf '.base=%s\n' "$(escape "$base")"
 [ -z "$shell" ] || printf '.login_shell=%s\n' "$(escape "$shell")"
+mode='' mask=022
+if [ -r /etc/login.defs ]; then
+  while read -r key value _; do
+    case $key,$value in HOME_MODE,[0-7]*) mode=$value ;; UMASK,[0-7]*) mask=$value ;; esac
+  done </etc/login.defs
+fi
+[ -n "$mode" ] || mode=$(printf %o $((0777 & ~0$mask)))
+printf '.home_mode=%04o\n' "0$mode"
 """,
     (ESCAPE,),
 )
@@ -89,7 +97,7 @@ if [ -r /etc/shadow ] && name_entry shadow "$1"; then
   case ${entry%%:*} in '') entry=none ;; '!'* | '*'*) entry=locked ;; *) entry='set' ;; esac
   printf 'password=%s\n' "$entry"
 fi
-[ ! -d "$home" ] || printf '.home_there=yes\n'
+if [ -d "$home" ]; then printf '.home_there=yes\n'; else user_defaults; fi
 """,
     (NAME_ENTRY, USER_GROUPS, USER_DEFAULTS, ESCAPE),
 )
@@ -113,8 +121,8 @@ class UserState(State):
     """What the name service has of a user.
 
     `group` is the primary one's name, `groups` are the others, sorted. `password` tells whether one is `set`,
-    `locked` or `none`, where the look may read that; never what it is. Of a user who is absent, `base` and
-    `login_shell` are what useradd would take.
+    `locked` or `none`, where the look may read that; never what it is. Of a user who is absent, or whose
+    home is, `base`, `login_shell` and `home_mode` are what useradd would take.
     """
 
     present: bool = False
@@ -128,6 +136,7 @@ class UserState(State):
     home_there: bool | None = attached()
     base: str | None = attached()
     login_shell: str | None = attached()
+    home_mode: str | None = attached()
 
 
 @observable

@@ -20,7 +20,7 @@ class Assert(TaskType):
     quiet: bool = False
 
     name: ClassVar[str] = "assert"
-    read_only: ClassVar[bool] = True
+    expressions: ClassVar[tuple[str, ...]] = ("that",)
     example: ClassVar[str] = "assert: {that: [jetson.release is defined], fail_msg: this is no Jetson}"
 
     def plan(self, view: View, ctx: Context) -> Plan:

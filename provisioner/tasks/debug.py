@@ -21,7 +21,7 @@ class Debug(TaskType):
     verbosity: int = 0
 
     name: ClassVar[str] = "debug"
-    read_only: ClassVar[bool] = True
+    expressions: ClassVar[tuple[str, ...]] = ("var",)
     example: ClassVar[str] = "debug: {var: jetson.release}"
 
     def __post_init__(self) -> None:

@@ -16,7 +16,6 @@ class Fail(TaskType):
     msg: str = "Failed as requested from task"
 
     name: ClassVar[str] = "fail"
-    read_only: ClassVar[bool] = True
     example: ClassVar[str] = "fail: {msg: this release has no image}"
 
     def plan(self, view: View, ctx: Context) -> Plan:

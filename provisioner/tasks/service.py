@@ -21,7 +21,7 @@ UNIT_LAST_WORDS = Script(
     r"""
 # unit: what systemd and the unit's journal have to say of it, on stderr.
 {
-  timeout 20 systemctl status --no-pager --full --lines=0 "$1"
+  timeout 20 systemctl status --no-pager --full -n 0 "$1"
   timeout 20 journalctl --no-pager --quiet --output=cat --lines=20 --unit="$1"
 } </dev/null >&2
 return 0

@@ -17,7 +17,6 @@ class SetFact(TaskType):
     free: dict[str, Any] = field(default_factory=dict)
 
     name: ClassVar[str] = "set_fact"
-    read_only: ClassVar[bool] = True
     any_argument: ClassVar[bool] = True
     example: ClassVar[str] = 'set_fact: {image: "{{ jetson.image }}"}'
 

@@ -32,7 +32,6 @@ class Stat(TaskType):
     )
 
     name: ClassVar[str] = "stat"
-    read_only: ClassVar[bool] = True
     example: ClassVar[str] = "stat: {path: /etc/nv_tegra_release}"
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:

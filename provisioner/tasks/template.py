@@ -30,6 +30,7 @@ class Template(CopyTask):
     lstrip_blocks: bool = False
 
     name: ClassVar[str] = "template"
+    template: ClassVar[str | None] = "src"
     example: ClassVar[str] = "template: {src: app.conf.j2, dest: /etc/app.conf, mode: '0644', validate: app --check %s}"
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:

@@ -33,19 +33,14 @@ printf '%s:%s\n' "$1" "$2" | chpasswd -e
 MAKE_HOME = Script(
     "make_home",
     r"""
-# name group home: a home as useradd makes it, for a user who is there already.
+# name group home mode: a home as useradd makes it, for a user who is there already.
 [ ! -d "$3" ] || return 0
-skeleton=/etc/skel mask=022 home_mode=
-while read -r key value _; do
-  case $key in UMASK) mask=$value ;; HOME_MODE) home_mode=$value ;; esac
-done 2>/dev/null </etc/login.defs
 parent=${3%/*}
 mkdir -p -- "${parent:-/}" || return
 (umask 077 && mkdir -- "$3") || return
-if [ -d "$skeleton" ]; then cp -a -- "$skeleton/." "$3/" || return; fi
+if [ -d /etc/skel ]; then cp -a -- /etc/skel/. "$3/" || return; fi
 chown -R -h -- "$1:$2" "$3" || return
-[ -n "$home_mode" ] || home_mode=$(printf %04o $((0777 & ~mask)))
-chmod -- "$home_mode" "$3"
+chmod -- "$4" "$3"
 """,
 )
 
@@ -233,12 +228,14 @@ class _Change:
             return False
         file = File(home, METADATA)
         there = self.view.get(file)
-        if there.exists:
-            return False
-        mode = Unknown("useradd's default mode")
+        if not there.exists:
+            self.leaves[file] = self._new_home(home, there)
+        return not there.exists
+
+    def _new_home(self, home: str, there: FileState) -> FileState:
+        mode = self.now.home_mode or Unknown("useradd's default mode")
         real = there.real or normal(home)
-        self.leaves[file] = FileState(type="directory", real=real, owner=self.name, group=self.state.group, mode=mode)
-        return True
+        return FileState(type="directory", real=real, owner=self.name, group=self.state.group, mode=mode)
 
     def modify(self) -> None:
         """Plan what has to change of a user who is there."""
@@ -339,15 +336,12 @@ class _Change:
         there = self.view.get(file)
         if there.exists:
             return
-        group = self.state.group
-        mode = Unknown("useradd's default mode")
-        made = FileState(type="directory", real=there.real or normal(home), owner=self.name, group=group, mode=mode)
         self.effects.append(
             Effect(
                 script=MAKE_HOME,
-                values=(self.name, str(known(group)), home),
+                values=(self.name, str(known(self.state.group)), home, self.now.home_mode or "0755"),
                 shows=(Line(f"user {self.name}: make the home {home}"),),
-                leaves={file: made},
+                leaves={file: self._new_home(home, there)},
                 disturbs=(Pattern("file", f"{home}/*"),),
             )
         )

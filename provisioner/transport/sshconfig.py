@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from functools import lru_cache
@@ -36,6 +37,8 @@ def load(path: Path | None, *, user: str | None = None, port: int | None = None)
 def _files(path: Path | None) -> list[Path]:
     if path is None:
         return [file for file in (Path.home() / ".ssh" / "config", SYSTEM) if file.is_file()]
+    if path == Path(os.devnull):
+        return []
     if not path.is_file():
         raise InputError("no such ssh_config", source=Source(str(path)))
     return [path]

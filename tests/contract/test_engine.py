@@ -136,6 +136,24 @@ def test_changed_and_failed_are_what_the_play_says(run: Any) -> None:
     assert told.finished.not_done == ("g",)
 
 
+def test_what_is_registered_is_seen_wherever_it_is_used(run: Any, tmp_path: Path) -> None:
+    """Expressions, template files and variables made of a registered value wait for it, and then have it."""
+    (tmp_path / "said.j2").write_text("{{ asked.stdout }}\n")
+    text = """
+  vars: {made: "<{{ asked.stdout }}>"}
+  tasks:
+    - {name: ask, command: echo answer, register: asked}
+    - {name: show, debug: {var: asked.stdout}}
+    - {name: claim, assert: {that: ["asked.stdout == 'answer'"]}}
+    - {name: file, template: {src: said.j2, dest: TOP/said}}
+    - {name: made, copy: {dest: TOP/made, content: "{{ made }}"}}
+"""
+    told = run(text)
+    assert told.statuses == ["changed", "ok", "ok", "changed", "changed"], told.results
+    assert (run.top / "said").read_text() == "answer\n"
+    assert (run.top / "made").read_text() == "<answer>"
+
+
 def test_a_loop_registers_all_its_items(run: Any) -> None:
     """The results of a loop's items are registered in order, and each item is told of."""
     text = """

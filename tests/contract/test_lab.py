@@ -1,4 +1,4 @@
-"""The lab's devices behave as devices wherever the provisioner relies on it: seen through SSH, as the provisioner sees them."""
+"""The lab's devices behave as devices wherever the provisioner relies on it, seen through SSH as it sees them."""
 
 from __future__ import annotations
 
@@ -131,7 +131,10 @@ def test_many_megabytes_pass_both_ways_at_once(orin: Shell) -> None:
     side = threading.Thread(target=lambda: [orin("true") for _ in range(5)])
     side.start()
     writer = threading.Thread(
-        target=lambda: ([channel.sendall(data[n : n + 262144]) for n in range(0, len(data), 262144)], channel.shutdown_write())
+        target=lambda: (
+            [channel.sendall(data[n : n + 262144]) for n in range(0, len(data), 262144)],
+            channel.shutdown_write(),
+        )
     )
     writer.start()
     back = bytearray()
@@ -187,7 +190,10 @@ def test_sudo_gives_the_device_s_root(orin: Shell) -> None:
     assert orin("sudo -n true; sudo -n id -u; echo 'id -un' | sudo -n /bin/sh").split() == ["0", "root"]
     assert orin("sudo -n -u daemon id -un; sudo -nu nvidia id -un").split() == ["daemon", "nvidia"]
     assert orin("sudo -n su -s /bin/sh nvidia -c 'id -un; echo $PPID >/dev/null; id -Gn'").split()[0] == "nvidia"
-    assert orin("sudo touch /etc/owned && sudo chown nvidia:video /etc/owned && stat -c %U:%G /etc/owned") == "nvidia:video"
+    assert (
+        orin("sudo touch /etc/owned && sudo chown nvidia:video /etc/owned && stat -c %U:%G /etc/owned")
+        == "nvidia:video"
+    )
     assert orin("sudo sh -c 'echo $SUDO_USER $HOME $USER'") == "nvidia /root root"
     assert orin.run("sudo no-such-command")[0] == 1
 
@@ -220,7 +226,10 @@ def test_apt_installs_what_the_catalogue_offers(orin: Shell) -> None:
     assert told == ["nginx"]
     assert orin.run("dpkg -s nginx")[0] == 1
     assert orin.run("apt-get -y install nginx")[0] == 100
-    orin("sudo apt-get update; sudo DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Options::=--force-confold install nginx")
+    orin(
+        "sudo apt-get update; "
+        "sudo DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Options::=--force-confold install nginx"
+    )
     form = "-f '${db:Status-Abbrev}|${Status}|${Version}\\n'"
     assert orin(f"dpkg-query -W {form} nginx") == "ii |install ok installed|1.18.0-6ubuntu14.6"
     assert orin("systemctl is-active nginx") == "active"
@@ -245,7 +254,7 @@ def test_a_busy_dpkg_is_told_and_waited_for(orin: Shell) -> None:
 
 
 def test_apt_needs_nvidia_s_line(nano: Shell) -> None:
-    """Without NVIDIA's line its packages are not on offer; with the placeholder that a bad flash leaves, update fails."""
+    """Without NVIDIA's line its packages are not on offer; with the placeholder of a bad flash, update fails."""
     path = "/etc/apt/sources.list.d/nvidia-l4t-apt-source.list"
     nano(f"sudo cp {path} /tmp/list; sudo sed -i s/t210/'<SOC>'/ {path}")
     assert nano.run("sudo apt-get update")[0] == 100
@@ -264,11 +273,18 @@ def test_units_speak_systemd(nano: Shell) -> None:
         "ActiveState=inactive",
         "UnitFileState=",
     ]
-    assert nano.run("sudo systemctl start none") == (5, "", "Failed to start none.service: Unit none.service not found.\n")
+    assert nano.run("sudo systemctl start none") == (
+        5,
+        "",
+        "Failed to start none.service: Unit none.service not found.\n",
+    )
     assert nano.run("systemctl is-active none")[:2] == (3, "inactive\n")
     assert nano.run("systemctl status none")[0] == 4
     nano("sudo systemctl stop cron; sudo systemctl mask cron")
-    assert nano.run("sudo systemctl start cron")[::2] == (1, "Failed to start cron.service: Unit cron.service is masked.\n")
+    assert nano.run("sudo systemctl start cron")[::2] == (
+        1,
+        "Failed to start cron.service: Unit cron.service is masked.\n",
+    )
     nano("sudo systemctl unmask cron; sudo systemctl disable cron; sudo systemctl enable --now cron")
     assert nano("systemctl is-active cron; systemctl is-enabled cron; systemctl is-system-running").split() == [
         "active",
@@ -293,13 +309,18 @@ def test_docker_end_to_end(orin: Shell) -> None:
     assert orin.run("docker version")[0] == 127
     orin("sudo apt-get -y install docker.io nvidia-container")
     assert orin("sudo docker info --format '{{.DefaultRuntime}}'") == "runc"
-    assert "unknown or invalid runtime name: nvidia" in orin.run(f"sudo docker run --rm --runtime nvidia {TORCH} true")[2]
+    assert (
+        "unknown or invalid runtime name: nvidia" in orin.run(f"sudo docker run --rm --runtime nvidia {TORCH} true")[2]
+    )
 
     orin("sudo nvidia-ctk runtime configure --runtime=docker --set-as-default")
     assert orin("sudo docker info --format '{{.DefaultRuntime}}'") == "runc", "not restarted"
     orin("sudo systemctl restart docker")
     assert orin("sudo docker info --format '{{.DefaultRuntime}}'") == "nvidia"
-    assert json.loads(orin("sudo docker info --format '{{json .Runtimes}}'"))["nvidia"]["path"] == "nvidia-container-runtime"
+    assert (
+        json.loads(orin("sudo docker info --format '{{json .Runtimes}}'"))["nvidia"]["path"]
+        == "nvidia-container-runtime"
+    )
 
     assert "can't initialize iptables table `raw'" in orin.run(f"sudo docker run --rm {TORCH} true")[2]
     orin("sudo mkdir -p /etc/systemd/system/docker.service.d")
@@ -313,7 +334,8 @@ def test_docker_end_to_end(orin: Shell) -> None:
     check = (
         b"import torch\nassert torch.cuda.is_available()\nd = torch.device('cuda')\na = torch.randn(64, 64)\n"
         b"assert torch.allclose((a.to(d) @ a.to(d)).cpu(), a @ a, atol=1e-2)\n"
-        b"print(torch.__version__, torch.version.cuda, torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0))\n"
+        b"print(torch.__version__, torch.version.cuda, torch.cuda.get_device_name(0), "
+        b"torch.cuda.get_device_capability(0))\n"
     )
     assert orin(f"sudo docker run --rm -i {TORCH} python3 -", check) == "2.4.0 12.6 Orin (8, 7)"
 
@@ -328,18 +350,23 @@ def test_a_pull_is_by_digest(running: lab.Lab, nano: Shell) -> None:
     lines = nano(f"sudo docker pull {name}@{said}").splitlines()
     assert lines[0] == f"{name}@{said}: Pulling from nvidia/l4t-pytorch"
     assert f"Status: Downloaded newer image for {name}@{said}" in lines
-    assert json.loads(nano(f"sudo docker image inspect --format '{{{{json .RepoDigests}}}}' {name}@{said}")) == [f"{name}@{said}"]
+    assert json.loads(nano(f"sudo docker image inspect --format '{{{{json .RepoDigests}}}}' {name}@{said}")) == [
+        f"{name}@{said}"
+    ]
     assert f"Status: Image is up to date for {name}:{tag}" in nano(f"sudo docker pull {name}:{tag}")
     inspected = json.loads(nano(f"sudo docker image inspect {name}:{tag}"))
     assert inspected[0]["RepoTags"] == [f"{name}:{tag}"]
     assert inspected[0]["Architecture"] == "arm64"
-    nano(f"sudo docker tag {name}:{tag} lab/mine:1 && sudo docker rmi {name}:{tag} && sudo docker image inspect lab/mine:1")
+    nano(
+        f"sudo docker tag {name}:{tag} lab/mine:1 && sudo docker rmi {name}:{tag} "
+        "&& sudo docker image inspect lab/mine:1"
+    )
     nano(f"sudo docker rmi lab/mine:1; sudo docker rmi {name}@{said} || true")
     assert nano.run(f"sudo docker image inspect {name}@{said}")[:2] == (1, "[]\n")
 
 
 def test_what_the_registry_has_not_is_not_had(nano: Shell) -> None:
-    """The tag that people copy is missing, an image for another architecture is told apart, and so is one that cannot run."""
+    """The tag that people copy is missing; an image for another architecture is told apart, at the pull or at the run."""
     status, _, err = nano.run("sudo docker pull nvcr.io/nvidia/l4t-pytorch:r35.3.1-pth2.0-py3")
     wanted = "manifest for nvcr.io/nvidia/l4t-pytorch:r35.3.1-pth2.0-py3 not found: manifest unknown: manifest unknown"
     assert (status, err) == (1, f"Error response from daemon: {wanted}\n")
@@ -374,7 +401,10 @@ def test_a_restart_of_docker_stops_containers(nano: Shell) -> None:
     """Containers are recorded, shown by ps, and stop with the daemon unless they are told to come back."""
     nano("sudo docker run -d --name gone lab/amd64-only true || true")
     image = "nvcr.io/nvidia/l4t-pytorch:r32.7.1-pth1.9-py3"
-    nano(f"sudo docker run -d --name one {image} sleep 1000; sudo docker run -d --restart always --name two {image} sleep 1000")
+    nano(
+        f"sudo docker run -d --name one {image} sleep 1000; "
+        f"sudo docker run -d --restart always --name two {image} sleep 1000"
+    )
     names = "sudo docker ps --format '{{.Names}} {{.Image}}'"
     assert nano(names).splitlines() == [f"one {image}", f"two {image}"]
     nano("sudo systemctl restart docker")
@@ -394,7 +424,13 @@ def test_only_group_docker_talks_to_the_daemon(running: lab.Lab, nano: Shell) ->
 
 def test_what_is_not_recorded_is_not_made_up(nano: Shell) -> None:
     """A program without an answer says so and fails with 96."""
-    for command in ("sudo docker swarm init", "nvpmodel -m 1", "systemctl edit docker", "dpkg -i x.deb", "uname --nope"):
+    for command in (
+        "sudo docker swarm init",
+        "nvpmodel -m 1",
+        "systemctl edit docker",
+        "dpkg -i x.deb",
+        "uname --nope",
+    ):
         status, _, err = nano.run(command)
         assert (status, "not simulated" in err) == (96, True), command
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from sshd import Sshd
 
+PEOPLE = f"plaw{os.getpid()}"
+"""What the names of users and groups begin with: another run of these tests may be under way on the machine."""
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="users, owners and packages need root")
 
 CHAIN = """
@@ -105,9 +108,14 @@ def top(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "device"
     folder.mkdir()
     yield folder
-    for command in (["userdel", "plaw-user"], ["groupdel", "plaw-group"]):
+    for command in (["userdel", f"{PEOPLE}-user"], ["groupdel", f"{PEOPLE}-group"]):
         subprocess.run(command, capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def written(top: Path) -> str:
+    """Return the chain for a folder."""
+    return CHAIN.replace("TOP", str(top)).replace("plaw-", f"{PEOPLE}-")
 
 
 def claims(told: Told) -> list[object]:
@@ -132,7 +140,7 @@ def test_the_apply_does_what_the_dry_run_said(
 ) -> None:
     """Status by status and byte by byte, the apply does what was announced, the next run finds nothing to do."""
     start(top)
-    text = CHAIN.replace("TOP", str(top))
+    text = written(top)
     before = picture(top)
     dry = play(sshd, tmp_path, text, check=True)
     assert picture(top) == before, "a dry run touches nothing"
@@ -151,7 +159,7 @@ def test_the_apply_does_what_the_dry_run_said(
 @needs_root
 def test_a_chain_takes_one_look_and_one_apply(sshd: Sshd, tmp_path: Path, top: Path) -> None:
     """Tasks that rest on earlier ones are planned against what those will leave: two batches, no surprise."""
-    text = CHAIN.replace("TOP", str(top))
+    text = written(top)
     told = play(sshd, tmp_path, text)
     assert "failed" not in told.statuses
     # One more look for what lies behind the link that does not exist yet.

@@ -25,7 +25,7 @@ NVIDIA = UserState(
     password="set",
     home_there=True,
 )
-ABSENT = UserState(base="/home", login_shell="/bin/sh")
+ABSENT = UserState(base="/home", login_shell="/bin/sh", home_mode="0750")
 
 
 def view(*looks: tuple[Observable[Any], State]) -> View:
@@ -114,7 +114,7 @@ def test_a_new_user_is_predicted_but_for_its_numbers() -> None:
     assert effect.leaves[Group("new")].open_fields() == ("gid",)
     assert effect.leaves[Group("docker")].members == ("new", "other")
     home = effect.leaves[File("/home/new")]
-    assert (home.type, home.owner, home.group) == ("directory", "new", "new")
+    assert (home.type, home.owner, home.group, home.mode) == ("directory", "new", "new", "0750")
     assert Pattern("file", "/home/new/*") in effect.disturbs
     assert effect.values == ("useradd", "-U", "-G", "docker", "-m", "--", "new")
 

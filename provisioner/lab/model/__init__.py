@@ -7,7 +7,8 @@
     effects     what an effect leaves, and what is refused, since nothing here can run it
     rules       what follows from it on a device: a package brings its units, a restarted daemon reads its file
 
-Effects carry the states that they leave, so there is little to imitate. What only a shell could tell is "not simulated".
+Effects carry the states that they leave, so there is little to imitate.
+What only a shell could tell is "not simulated".
 """
 
 from __future__ import annotations

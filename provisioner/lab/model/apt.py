@@ -1,4 +1,4 @@
-"""What apt offers a simulated device, and what it would do: the catalogue's packages, as the namespaces' apt-get sees them."""
+"""What apt offers a simulated device, and what it would do: the catalogue's packages, by their versions and needs."""
 
 from __future__ import annotations
 
@@ -150,5 +150,3 @@ def sources(device: Device) -> list[int]:
     folder = "/etc/apt/sources.list.d"
     paths = ["/etc/apt/sources.list", folder, *(file.path for file in device.below(folder))]
     return [device.standing(path).stat().get("mtime", 0) for path in paths]
-
-

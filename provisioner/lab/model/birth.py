@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from .device import Device
 
 _FOLDERS = (
-    "/ /boot /dev /etc /etc/default /home /media /mnt /opt /proc /root /run /run/lock /run/systemd/system /srv /sys "
-    "/tmp /usr /usr/bin /usr/lib /usr/lib/systemd/system /usr/local /usr/local/bin /usr/local/etc /usr/local/lib "
-    "/usr/local/sbin /usr/local/share /usr/sbin /usr/share /usr/share/keyrings /var /var/cache /var/lib /var/log /var/tmp"
-).split()
+    *("/", "/boot", "/dev", "/etc/default", "/home", "/media", "/mnt", "/opt", "/proc", "/root", "/run/lock", "/srv"),
+    *("/run/systemd/system", "/sys", "/tmp", "/usr/bin", "/usr/lib/systemd/system", "/usr/local/bin"),  # noqa: S108
+    *("/usr/local/etc", "/usr/local/lib", "/usr/local/sbin", "/usr/local/share", "/usr/sbin", "/usr/share/keyrings"),
+    *("/var/cache", "/var/lib", "/var/log", "/var/tmp"),  # noqa: S108
+)
 _MODES = {"/root": "0700", "/tmp": "1777", "/var/tmp": "1777", "/proc": "0555", "/sys": "0555"}  # noqa: S108
 _MERGED = ("bin", "sbin", "lib")
 _LINKS = {"/var/run": "/run", "/var/lock": "/run/lock", "/etc/mtab": "/proc/self/mounts"}

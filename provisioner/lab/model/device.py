@@ -84,7 +84,7 @@ class Device:
         if kept.get("simulate") == self.found.id:
             self.disk = Disk(**kept)
             return
-        from .birth import be_born  # noqa: PLC0415 - once in a device's life
+        from .birth import be_born
 
         self.disk = Disk(self.found.id, int(time.time()))
         be_born(self)

@@ -1,5 +1,7 @@
 """apt-get, apt-cache and apt-mark, over the packages that the catalogue gives the device."""
 
+# ruff: noqa: T201 - a program prints
+
 from __future__ import annotations
 
 import os
@@ -11,14 +13,39 @@ from typing import Any
 from . import dpkg, state, systemd
 
 _FLAGS = {
-    "-y": "yes", "--yes": "yes", "--assume-yes": "yes", "-s": "simulate", "--simulate": "simulate",
-    "--dry-run": "simulate", "--just-print": "simulate", "--no-act": "simulate", "-q": "", "-qq": "quiet", "--quiet": "",
-    "--no-install-recommends": "", "--install-recommends": "", "--no-install-suggests": "", "--fix-broken": "", "-f": "",
-    "--allow-downgrades": "downgrade", "--allow-change-held-packages": "held", "--allow-unauthenticated": "",
-    "--allow-remove-essential": "", "--allow-releaseinfo-change": "", "--reinstall": "reinstall", "--purge": "purge",
-    "--force-yes": "downgrade", "--only-upgrade": "only-upgrade", "--no-upgrade": "no-upgrade", "--no-remove": "no-remove",
-    "--auto-remove": "", "--autoremove": "", "--assume-no": "no", "-V": "", "--print-uris": "",
-}  # fmt: skip
+    "-y": "yes",
+    "--yes": "yes",
+    "--assume-yes": "yes",
+    "-s": "simulate",
+    "--simulate": "simulate",
+    "--dry-run": "simulate",
+    "--just-print": "simulate",
+    "--no-act": "simulate",
+    "-q": "",
+    "-qq": "quiet",
+    "--quiet": "",
+    "--no-install-recommends": "",
+    "--install-recommends": "",
+    "--no-install-suggests": "",
+    "--fix-broken": "",
+    "-f": "",
+    "--allow-downgrades": "downgrade",
+    "--allow-change-held-packages": "held",
+    "--allow-unauthenticated": "",
+    "--allow-remove-essential": "",
+    "--allow-releaseinfo-change": "",
+    "--reinstall": "reinstall",
+    "--purge": "purge",
+    "--force-yes": "downgrade",
+    "--only-upgrade": "only-upgrade",
+    "--no-upgrade": "no-upgrade",
+    "--no-remove": "no-remove",
+    "--auto-remove": "",
+    "--autoremove": "",
+    "--assume-no": "no",
+    "-V": "",
+    "--print-uris": "",
+}
 _LOCK = "/var/lib/dpkg/lock-frontend"
 _HELD_BY = f"{state.DISK}/dpkg-lock-held-by"  # "PID (NAME)": written by whoever wants to see a busy dpkg
 
@@ -332,7 +359,9 @@ def _apply(world: _World, plan: Plan, *, purge: bool) -> None:
         print(f"Removing {name} ({world.version(name)}) ...")
         _unpack_not(world, name, purge=purge)
     for number, (name, new) in enumerate(plan.install.items(), 1):
-        print(f"Get:{number} {world.source(name)} {_architecture(world, name)} {name} {_architecture(world, name)} {new}")
+        print(
+            f"Get:{number} {world.source(name)} {_architecture(world, name)} {name} {_architecture(world, name)} {new}"
+        )
     started: list[str] = []
     for name, new in plan.install.items():
         print(f"Unpacking {name} ({new}) ...\nSetting up {name} ({new}) ...", flush=True)
@@ -380,8 +409,12 @@ def bring(entry: dict[str, Any]) -> None:
 def _unpack_not(world: _World, name: str, *, purge: bool) -> None:
     entry = world.packages.get(name, {})
     systemd.stop_units(list(entry.get("units", {})))
-    kept = {command for other, e in world.packages.items() if other != name and world.version(other)
-            for command in e.get("commands", [])}  # fmt: skip
+    kept = {
+        command
+        for other, e in world.packages.items()
+        if other != name and world.version(other)
+        for command in e.get("commands", [])
+    }
     for command in set(entry.get("commands", [])) - kept:
         if os.path.lexists(f"{state.COMMANDS}/{command}"):
             os.unlink(f"{state.COMMANDS}/{command}")  # noqa: PTH108

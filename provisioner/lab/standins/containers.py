@@ -1,5 +1,7 @@
 """`docker run`: what is simulated is a container that runs Python, with a torch that knows its runtime."""
 
+# ruff: noqa: T201 - a program prints
+
 from __future__ import annotations
 
 import os
@@ -77,8 +79,8 @@ def _check_runtime(runtime: str, config: dict[str, Any]) -> None:
         state.fail(
             127,
             "docker: Error response from daemon: failed to create task for container: failed to create shim task: "
-            f'OCI runtime create failed: unable to retrieve OCI runtime error: exec: "{path}": executable file not found '
-            "in $PATH: unknown.",
+            f'OCI runtime create failed: unable to retrieve OCI runtime error: exec: "{path}": executable file '
+            "not found in $PATH: unknown.",
         )
 
 
@@ -93,15 +95,22 @@ def _check_network(values: dict[str, list[str]], environment: list[str]) -> None
                    "See 'docker run --help'.")  # fmt: skip
 
 
-def _record(
-    reference: str, image: dict[str, Any], runtime: str, command: list[str], values: dict[str, list[str]], flags: set[str]
+def _record(  # noqa: PLR0917
+    reference: str,
+    image: dict[str, Any],
+    runtime: str,
+    command: list[str],
+    values: dict[str, list[str]],
+    flags: set[str],
 ) -> int:
     number = uuid.uuid4().hex * 2
     with state.locked("docker"):
         store = dockerd.load()
         name = _one(values, "--name") or f"simulated_{number[:8]}"
         if any(container["name"] == name for container in store["containers"].values()):
-            state.fail(125, f'docker: Error response from daemon: Conflict. The container name "/{name}" is already in use.')
+            state.fail(
+                125, f'docker: Error response from daemon: Conflict. The container name "/{name}" is already in use.'
+            )
         labels = dict(word.partition("=")[::2] for key in ("--label", "-l") for word in values.get(key, []))
         store["containers"][number] = {
             "id": number,
@@ -121,7 +130,7 @@ def _record(
     return 0
 
 
-def _execute(
+def _execute(  # noqa: PLR0917
     image: dict[str, Any],
     runtime: str,
     command: list[str],
@@ -132,14 +141,16 @@ def _execute(
     stdin = None if flags & {"-i", "--interactive"} else subprocess.DEVNULL
     program = os.path.basename(command[0]) if command else ""  # noqa: PTH119
     if program in ("python3", "python"):
-        done = subprocess.run([_PYTHON, "-S", *command[1:]], env=_environment(image, runtime, values), stdin=stdin, check=False)
+        done = subprocess.run(
+            [_PYTHON, "-S", *command[1:]], env=_environment(image, runtime, values), stdin=stdin, check=False
+        )
         return done.returncode
     if command == ["true"]:
         return 0
     if command == ["uname", "-m"]:
         print("aarch64")
         return 0
-    state.unknown(argv)
+    return state.unknown(argv)
 
 
 def _environment(image: dict[str, Any], runtime: str, values: dict[str, list[str]]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """docker and dockerd: the client, as far as a provisioner and its reader need it."""
 
+# ruff: noqa: T201 - a program prints
+
 from __future__ import annotations
 
 import os
@@ -38,7 +40,7 @@ def _as_root(argv: list[str]) -> None:
     """Go on as root if the caller may talk to the daemon: root, or group docker."""
     if os.geteuid() == 0:
         return
-    import grp  # noqa: PLC0415 - root, the usual caller, does without
+    import grp
 
     if "docker" not in {grp.getgrgid(gid).gr_name for gid in os.getgroups() if _has_group(gid)}:
         place = "http://%2Fvar%2Frun%2Fdocker.sock/v1.24/"
@@ -52,7 +54,7 @@ def _as_root(argv: list[str]) -> None:
 
 
 def _has_group(gid: int) -> bool:
-    import grp  # noqa: PLC0415
+    import grp
 
     try:
         grp.getgrgid(gid)
@@ -62,9 +64,10 @@ def _has_group(gid: int) -> bool:
 
 
 def _no_daemon(words: list[str]) -> None:
-    state.fail(1, f"Cannot connect to the Docker daemon at {_SOCKET}. Is the docker daemon running?" if words[0] != "info"
-               else f"ERROR: Cannot connect to the Docker daemon at {_SOCKET}. Is the docker daemon running?\n"
-               "errors pretty printing info")  # fmt: skip
+    said = f"Cannot connect to the Docker daemon at {_SOCKET}. Is the docker daemon running?"
+    if words[0] == "info":
+        state.fail(1, f"ERROR: {said}", "errors pretty printing info")
+    state.fail(1, said)
 
 
 def _version() -> str:
@@ -100,7 +103,9 @@ def _dockerd(argv: list[str]) -> int:
 class _Options:
     """The options of a command: those that take a value, and those that do not."""
 
-    def __init__(self, words: list[str], argv: list[str], values: str = "", flags: str = "", *, first: bool = False) -> None:
+    def __init__(
+        self, words: list[str], argv: list[str], values: str = "", flags: str = "", *, first: bool = False
+    ) -> None:
         self.values: dict[str, list[str]] = {}
         self.flags: set[str] = set()
         self.words: list[str] = []
@@ -115,7 +120,9 @@ class _Options:
                     self.words += rest
                     return
             elif name in takes:
-                self.values.setdefault(name, []).append(value if equals else rest.pop(0) if rest else state.unknown(argv))
+                self.values.setdefault(name, []).append(
+                    value if equals else rest.pop(0) if rest else state.unknown(argv)
+                )
             elif name in bare:
                 if value != "false":
                     self.flags.add(name)
@@ -163,11 +170,18 @@ def _info(words: list[str], argv: list[str]) -> int:
         _show(argv, form, value)
         return 0
     print("Server:")
-    for key, title in (("Containers", "Containers"), ("Images", "Images"), ("ServerVersion", "Server Version"),
-                       ("Driver", "Storage Driver"), ("CgroupDriver", "Cgroup Driver")):  # fmt: skip
+    for key, title in (
+        ("Containers", "Containers"),
+        ("Images", "Images"),
+        ("ServerVersion", "Server Version"),
+        ("Driver", "Storage Driver"),
+        ("CgroupDriver", "Cgroup Driver"),
+    ):
         print(f" {title}: {value[key]}")
     print(f" Runtimes: {' '.join(value['Runtimes'])}\n Default Runtime: {value['DefaultRuntime']}")
-    print(f" Kernel Version: {value['KernelVersion']}\n Architecture: aarch64\n Docker Root Dir: {value['DockerRootDir']}")
+    print(
+        f" Kernel Version: {value['KernelVersion']}\n Architecture: aarch64\n Docker Root Dir: {value['DockerRootDir']}"
+    )
     print(" Simulation: true")
     for warning in value["Warnings"]:
         print(warning)
@@ -231,7 +245,7 @@ def _image_inspect(words: list[str], argv: list[str]) -> int:
         if form:
             _show(argv, form, found[-1])
     if not form:
-        import json  # noqa: PLC0415
+        import json
 
         print(json.dumps(found, indent=4))
     for word in options.words:
@@ -258,7 +272,7 @@ def _inspect(words: list[str], argv: list[str]) -> int:
     if options.value("--format", "-f"):
         _show(argv, options.value("--format", "-f"), shown)
         return 0
-    import json  # noqa: PLC0415
+    import json
 
     print(json.dumps([shown], indent=4))
     return 0
@@ -276,7 +290,14 @@ def _images(words: list[str], argv: list[str]) -> int:
         for row in rows:
             _show(argv, form, row)
     else:
-        columns = ["Repository", "Tag", *(["Digest"] if "--digests" in options.flags else []), "ID", "CreatedSince", "Size"]
+        columns = [
+            "Repository",
+            "Tag",
+            *(["Digest"] if "--digests" in options.flags else []),
+            "ID",
+            "CreatedSince",
+            "Size",
+        ]
         _table(columns, rows, {"ID": "IMAGE ID", "CreatedSince": "CREATED"})
     return 0
 
@@ -312,7 +333,11 @@ def _ps(words: list[str], argv: list[str]) -> int:
     for container in dockerd.load()["containers"].values():
         if not (container["running"] or options.flags & {"-a", "--all"}):
             continue
-        if all(_passes(container, condition, argv) for name in ("--filter", "-f") for condition in options.values.get(name, [])):
+        if all(
+            _passes(container, condition, argv)
+            for name in ("--filter", "-f")
+            for condition in options.values.get(name, [])
+        ):
             shown.append(_row(container, full="--no-trunc" in options.flags))
     form = options.value("--format")
     if options.flags & {"-q", "--quiet"}:
@@ -337,7 +362,7 @@ def _passes(container: dict[str, Any], condition: str, argv: list[str]) -> bool:
         return name in container["labels"] and (not equals or container["labels"][name] == wanted)
     if key == "ancestor":
         return value in (container["image"], container["image_id"])
-    state.unknown(argv)
+    return state.unknown(argv)
 
 
 def _row(container: dict[str, Any], *, full: bool) -> dict[str, str]:
@@ -369,8 +394,8 @@ def _rm(words: list[str], argv: list[str]) -> int:
 
     def drop(store: dict[str, Any], found: dict[str, Any]) -> None:
         if found["running"] and not force:
-            state.fail(1, f"Error response from daemon: cannot remove container \"/{found['name']}\": container is running: "
-                       "stop the container before removing or force remove")  # fmt: skip
+            why = "container is running: stop the container before removing or force remove"
+            state.fail(1, f'Error response from daemon: cannot remove container "/{found["name"]}": {why}')
         del store["containers"][found["id"]]
 
     return _each_container(options.words, drop)
@@ -395,14 +420,14 @@ def _each_container(words: list[str], act: Callable[[dict[str, Any], dict[str, A
 
 
 def _run(words: list[str], argv: list[str]) -> int:
-    from . import containers  # noqa: PLC0415 - the rest of docker does without
+    from . import containers
 
     options = _Options(
         words,
         argv,
         "--name --runtime --gpus -e --env --network --net --entrypoint --ipc --pull -v --volume -w --workdir --user -u "
-        "--label -l --shm-size --restart --device --ulimit --group-add --pid --platform --hostname -h --mount --cap-add "
-        "--security-opt -p --publish --memory -m --log-driver --add-host --env-file",
+        "--label -l --shm-size --restart --device --ulimit --group-add --pid --platform --hostname -h --mount "
+        "--cap-add --security-opt -p --publish --memory -m --log-driver --add-host --env-file",
         "--rm -i --interactive -t --tty -d --detach --privileged --init -q --quiet --read-only",
         first=True,
     )
@@ -410,13 +435,26 @@ def _run(words: list[str], argv: list[str]) -> int:
 
 
 def _df(_words: list[str], argv: list[str]) -> int:
-    state.unknown(argv)
+    return state.unknown(argv)
 
 
-_ALIASES = {"image pull": "pull", "image ls": "images", "image list": "images", "image rm": "rmi", "image remove": "rmi",
-            "image tag": "tag", "container ls": "ps", "container list": "ps", "container ps": "ps", "container rm": "rm",
-            "container stop": "stop", "container start": "start", "container run": "run", "system info": "info",
-            "container inspect": "inspect"}  # fmt: skip
+_ALIASES = {
+    "image pull": "pull",
+    "image ls": "images",
+    "image list": "images",
+    "image rm": "rmi",
+    "image remove": "rmi",
+    "image tag": "tag",
+    "container ls": "ps",
+    "container list": "ps",
+    "container ps": "ps",
+    "container rm": "rm",
+    "container stop": "stop",
+    "container start": "start",
+    "container run": "run",
+    "system info": "info",
+    "container inspect": "inspect",
+}
 _COMMANDS: dict[str, Callable[[list[str], list[str]], int]] = {
     "version": _docker_version,
     "info": _info,

@@ -15,16 +15,16 @@ LIVE = f"{state.RUN}/dockerd.json"
 # Options of dockerd's configuration file.
 _KEYS = set(
     """allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip bip6 bridge
-    bridge-accept-fwmark builder cgroup-parent containerd containerd-namespace containerd-plugin-namespace
-    cpu-rt-period cpu-rt-runtime data-root debug default-address-pools default-cgroupns-mode default-gateway
-    default-gateway-v6 default-ipc-mode default-network-opts default-runtime default-shm-size default-ulimits dns
-    dns-opts dns-search exec-opts exec-root experimental features firewall-backend fixed-cidr fixed-cidr-v6 group
-    host-gateway-ip host-gateway-ips hosts http-proxy https-proxy icc init init-path insecure-registries ip ip-forward
+    bridge-accept-fwmark builder cgroup-parent containerd containerd-namespace containerd-plugin-namespace cpu-rt-
+    period cpu-rt-runtime data-root debug default-address-pools default-cgroupns-mode default-gateway default-
+    gateway-v6 default-ipc-mode default-network-opts default-runtime default-shm-size default-ulimits dns dns-opts
+    dns-search exec-opts exec-root experimental features firewall-backend fixed-cidr fixed-cidr-v6 group host-
+    gateway-ip host-gateway-ips hosts http-proxy https-proxy icc init init-path insecure-registries ip ip-forward
     ip-forward-no-drop ip-masq ip6tables iptables ipv6 labels live-restore log-driver log-format log-level log-opts
-    max-concurrent-downloads max-concurrent-uploads max-download-attempts metrics-addr min-api-version mtu
-    no-new-privileges no-proxy node-generic-resources oom-score-adjust pidfile proxies raw-logs registry-mirrors
-    rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-driver storage-opts swarm-default-advertise-addr
-    tls tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap validate""".split()
+    max-concurrent-downloads max-concurrent-uploads max-download-attempts metrics-addr min-api-version mtu no-new-
+    privileges no-proxy node-generic-resources oom-score-adjust pidfile proxies raw-logs registry-mirrors rootless
+    runtimes seccomp-profile selinux-enabled shutdown-timeout storage-driver storage-opts swarm-default-advertise-
+    addr tls tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap validate""".split()  # noqa: SIM905 - a list of words reads better than 100 strings
 )
 _TEXT = {"data-root", "default-runtime", "storage-driver", "log-driver", "bridge", "exec-root", "group", "bip"}
 _FLAGS = {"debug", "live-restore", "icc", "iptables", "ipv6", "ip-forward", "experimental", "init", "no-new-privileges"}
@@ -73,8 +73,14 @@ def _go_words(text: str, error: ValueError) -> str:
 def _wrong(path: str, config: dict[str, Any]) -> str | None:
     strangers = sorted(set(config) - _KEYS)
     if strangers:
-        return _configure(path, f"the following directives don't match any configuration option: {', '.join(strangers)}")
-    for names, kind, go in ((_TEXT, str, "string"), (_FLAGS, bool, "bool"), (_OBJECTS, dict, "map[string]interface {}")):
+        return _configure(
+            path, f"the following directives don't match any configuration option: {', '.join(strangers)}"
+        )
+    for names, kind, go in (
+        (_TEXT, str, "string"),
+        (_FLAGS, bool, "bool"),
+        (_OBJECTS, dict, "map[string]interface {}"),
+    ):
         for name in sorted(names & set(config)):
             if not isinstance(config[name], kind):
                 what = {str: "string", bool: "bool", dict: "object", list: "array"}.get(type(config[name]), "number")

@@ -1,5 +1,7 @@
 """dpkg and dpkg-query: what is installed, in every format that people ask for."""
 
+# ruff: noqa: T201 - a program prints
+
 from __future__ import annotations
 
 import fnmatch
@@ -18,7 +20,7 @@ _HEAD = (
 )
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:  # noqa: C901, PLR0911 - a table of verbs
     """Run dpkg or dpkg-query."""
     words = argv[1:]
     verb = words[0] if words else ""
@@ -30,7 +32,7 @@ def main(argv: list[str]) -> int:
     if verb in ("-s", "--status") and len(words) > 1:
         return _each(argv, words[1:])
     if verb in ("-l", "--list"):
-        return _list(argv, words[1:])
+        return _list(words[1:])
     if verb in ("-W", "--show", "-f", "-W=") or verb.startswith(("-f", "--showformat")):
         return _query(argv, words)
     if verb == "--get-selections":
@@ -44,7 +46,7 @@ def main(argv: list[str]) -> int:
     if verb == "--version":
         print("Debian 'dpkg' package management program version 1.21.1 (arm64). (simulated)")
         return 0
-    state.unknown(argv)
+    return state.unknown(argv)
 
 
 def key(version: str) -> tuple[object, ...]:
@@ -86,7 +88,7 @@ def _compare(left: str, operator: str, right: str) -> int:
 
 
 def _matching(database: dict[str, state.Stanza], pattern: str) -> list[state.Stanza]:
-    name = pattern.split(":")[0]
+    name = pattern.split(":", maxsplit=1)[0]
     if set(name) & set("*?["):
         return [database[found] for found in sorted(fnmatch.filter(database, name))]
     return [database[name]] if name in database else []
@@ -116,9 +118,11 @@ def _letters(stanza: state.Stanza) -> str:
     return f"{_WANT[want]}{_STATUS[now]}"
 
 
-def _list(argv: list[str], patterns: list[str]) -> int:
+def _list(patterns: list[str]) -> int:
     database, status = state.database(), 0
-    found = [s for p in patterns for s in _matching(database, p)] if patterns else [s for _, s in sorted(database.items())]
+    found = (
+        [s for p in patterns for s in _matching(database, p)] if patterns else [s for _, s in sorted(database.items())]
+    )
     if found:
         widths = [max([len(w), *(len(s[f]) for s in found)]) for w, f in (("Name", "Package"), ("Version", "Version"))]
         name, version = widths
@@ -208,9 +212,11 @@ def _field(name: str, stanza: state.Stanza) -> str:
 
 def _selections(patterns: list[str]) -> int:
     database = state.database()
-    for stanza in [database[n] for n in sorted(database)] if not patterns else [
-        s for p in patterns for s in _matching(database, p)
-    ]:
+    for stanza in (
+        [database[n] for n in sorted(database)]
+        if not patterns
+        else [s for p in patterns for s in _matching(database, p)]
+    ):
         name, want = stanza["Package"], stanza["Status"].split()[0]
         print(name + "\t" * max(1, 6 - len(name) // 8) + want)
     return 0

@@ -1,5 +1,7 @@
 """Images of the Docker stand-in: pulled over HTTP from the lab's registry, digest by digest."""
 
+# ruff: noqa: T201 - a program prints
+
 from __future__ import annotations
 
 import hashlib
@@ -11,13 +13,9 @@ from typing import Any
 from . import dockerd, state
 
 _BLOBS = "/var/lib/docker/simulated-layers"
-_ACCEPT = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+_ACCEPT = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
 
 
@@ -130,12 +128,19 @@ def _pull(reference: str, *, quiet: bool, platform: str) -> None:
         raise Refused(f"manifest verification failed for digest {digest}")
     manifest, config = where.image(kind, body, platform)
     image_id = manifest["config"]["digest"]
-    say(f"{digest and with_tag(reference) or tag}: Pulling from {path}")
+    say(f"{(digest and with_tag(reference)) or tag}: Pulling from {path}")
     with state.locked("docker"):
         store = dockerd.load()
         fresh = image_id not in store["images"]
         where.layers(store, manifest, say)
-        _record(store, image_id, manifest, config, f"{familiar(host, path)}@{top}", with_tag(reference) if tag and not digest else "")
+        _record(
+            store,
+            image_id,
+            manifest,
+            config,
+            f"{familiar(host, path)}@{top}",
+            with_tag(reference) if tag and not digest else "",
+        )
         dockerd.save(store)
     say(f"Digest: {top}")
     say(f"Status: {'Downloaded newer image' if fresh else 'Image is up to date'} for {with_tag(reference)}")
@@ -146,7 +151,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _record(
+def _record(  # noqa: PLR0917
     store: dict[str, Any], image_id: str, manifest: dict[str, Any], config: dict[str, Any], digest: str, tag: str
 ) -> None:
     if tag:
@@ -165,7 +170,7 @@ class _Registry:
     """One repository of the lab's registry, over one connection."""
 
     def __init__(self, path: str, shown: str, reference: str) -> None:
-        import http.client  # noqa: PLC0415 - only a pull needs it
+        import http.client
 
         self._shown, self._reference = shown, reference
         with open(f"{state.RUN}/registry", encoding="utf-8") as file:  # noqa: PTH123

@@ -1,9 +1,12 @@
 """The NVIDIA container toolkit's programs, as far as a device without a GPU can have them."""
 
+# ruff: noqa: T201 - a program prints
+
 from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from . import state
 
@@ -20,7 +23,7 @@ def main(argv: list[str]) -> int:
         return 0
     if name == "nvidia-ctk" and words[:2] == ["runtime", "configure"]:
         return _configure(argv, words[2:])
-    state.unknown(argv)
+    return state.unknown(argv)
 
 
 def _version() -> str:
@@ -50,14 +53,16 @@ def _configure(argv: list[str], words: list[str]) -> int:
         print(text, end="")
         return 0
     if os.geteuid():
-        state.fail(1, f"ERRO[0000] unable to flush config: unable to open {path} for writing: open {path}: permission denied")
+        state.fail(
+            1, f"ERRO[0000] unable to flush config: unable to open {path} for writing: open {path}: permission denied"
+        )
     state.replace(path, text)
     _log(f"Wrote updated config to {path}")
     _log("It is recommended that docker daemon be restarted.")
     return 0
 
 
-def _read(path: str) -> dict[str, object]:
+def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             text = file.read()
@@ -73,6 +78,6 @@ def _read(path: str) -> dict[str, object]:
 
 
 def _log(text: str) -> None:
-    import sys  # noqa: PLC0415
+    import sys
 
     sys.stderr.write(f'time="simulated" level=info msg="{text}"\n')

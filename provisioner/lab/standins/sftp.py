@@ -34,7 +34,8 @@ class _Packet:
         return self._data[self._at - size : self._at]
 
     def attributes(self) -> dict[str, Any]:
-        flags, found = self.number(), {}
+        flags = self.number()
+        found: dict[str, Any] = {}
         if flags & _HAS_SIZE:
             found["size"] = self.number(">Q")
         if flags & _HAS_OWNER:
@@ -61,11 +62,26 @@ class _Server:
         self._open: dict[bytes, int | list[bytes]] = {}
         self._count = 0
         self._verbs: dict[int, Callable[[_Packet], tuple[int, bytes]]] = {
-            3: self._open_file, 4: self._close, 5: self._read, 6: self._write, 7: self._lstat, 8: self._fstat,
-            9: self._setstat, 10: self._fsetstat, 11: self._opendir, 12: self._readdir, 13: self._remove, 14: self._mkdir,
-            15: self._rmdir, 16: self._realpath, 17: self._stat, 18: self._rename, 19: self._readlink, 20: self._symlink,
+            3: self._open_file,
+            4: self._close,
+            5: self._read,
+            6: self._write,
+            7: self._lstat,
+            8: self._fstat,
+            9: self._setstat,
+            10: self._fsetstat,
+            11: self._opendir,
+            12: self._readdir,
+            13: self._remove,
+            14: self._mkdir,
+            15: self._rmdir,
+            16: self._realpath,
+            17: self._stat,
+            18: self._rename,
+            19: self._readlink,
+            20: self._symlink,
             200: self._extended,
-        }  # fmt: skip
+        }
 
     def answer(self, kind: int, packet: _Packet) -> tuple[int, bytes]:
         verb = self._verbs.get(kind)
@@ -95,7 +111,12 @@ class _Server:
     def _open_file(self, packet: _Packet) -> tuple[int, bytes]:
         path, wanted, attributes = packet.text(), packet.number(), packet.attributes()
         flags = {_READ: os.O_RDONLY, _WRITE: os.O_WRONLY}.get(wanted & (_READ | _WRITE), os.O_RDWR)
-        for bit, flag in ((_APPEND, os.O_APPEND), (_CREATE, os.O_CREAT), (_TRUNCATE, os.O_TRUNC), (_EXCLUSIVE, os.O_EXCL)):
+        for bit, flag in (
+            (_APPEND, os.O_APPEND),
+            (_CREATE, os.O_CREAT),
+            (_TRUNCATE, os.O_TRUNC),
+            (_EXCLUSIVE, os.O_EXCL),
+        ):
             flags |= flag if wanted & bit else 0
         return self._keep(os.open(path, flags, attributes.get("mode", 0o666) & 0o7777))
 

@@ -1,5 +1,7 @@
 """systemctl, journalctl and service: the device's units, and the one whose start can fail: docker's."""
 
+# ruff: noqa: T201 - a program prints
+
 from __future__ import annotations
 
 import os
@@ -19,12 +21,45 @@ _KINDS = (".service", ".timer", ".socket", ".target", ".path", ".mount")
 
 # As systemctl orders them.
 _PROPERTIES = (
-    "Type", "Restart", "MainPID", "ExecMainStatus", "Result", "Environment", "Id", "Names", "Description", "LoadState",
-    "ActiveState", "SubState", "FragmentPath", "DropInPaths", "UnitFileState", "UnitFilePreset", "NeedDaemonReload",
-    "ActiveEnterTimestamp", "InvocationID", "Triggers", "TriggeredBy", "CanReload",
-)  # fmt: skip
-_OPTIONS = {"--no-pager", "--quiet", "-q", "--system", "--no-legend", "--full", "-l", "--all", "-a", "--no-ask-password",
-            "--plain", "--force", "-f", "--no-reload"}  # fmt: skip
+    "Type",
+    "Restart",
+    "MainPID",
+    "ExecMainStatus",
+    "Result",
+    "Environment",
+    "Id",
+    "Names",
+    "Description",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "FragmentPath",
+    "DropInPaths",
+    "UnitFileState",
+    "UnitFilePreset",
+    "NeedDaemonReload",
+    "ActiveEnterTimestamp",
+    "InvocationID",
+    "Triggers",
+    "TriggeredBy",
+    "CanReload",
+)
+_OPTIONS = {
+    "--no-pager",
+    "--quiet",
+    "-q",
+    "--system",
+    "--no-legend",
+    "--full",
+    "-l",
+    "--all",
+    "-a",
+    "--no-ask-password",
+    "--plain",
+    "--force",
+    "-f",
+    "--no-reload",
+}
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +80,7 @@ def main(argv: list[str]) -> int:
         return _act(verb, units, flags)
     if verb in ("reboot", "poweroff"):
         os.execv("/usr/local/bin/reboot", ["reboot"]) if verb == "reboot" else None  # noqa: S606
-    state.unknown(argv)
+    return state.unknown(argv)
 
 
 def _arguments(argv: list[str]) -> tuple[list[str], set[str], list[str]]:
@@ -177,7 +212,7 @@ def _environment(files: dict[str, int]) -> dict[str, list[str]]:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             for line in file:
                 if line.startswith("Environment="):
-                    import shlex  # noqa: PLC0415 - rare, and not free
+                    import shlex
 
                     found.setdefault(unit, []).extend(shlex.split(line.strip().partition("=")[2]))
     return found

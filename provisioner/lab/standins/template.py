@@ -64,7 +64,7 @@ def _pipeline(action: str, dot: Any) -> Any:
 
 def _call(expression: str, dot: Any) -> Any:
     words = _words(expression)
-    if len(words) == 1 and words[0][0] in ".\"":
+    if len(words) == 1 and words[0][0] in '."':
         return _argument(words[0], dot)
     return _function(words[0], [_argument(word, dot) for word in words[1:]])
 

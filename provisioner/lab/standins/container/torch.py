@@ -1,7 +1,8 @@
+# ruff: noqa: INP001 - a folder of PYTHONPATH in a container
 """A stand-in for torch in a simulated container: it knows shapes and devices, and calculates nothing.
 
-A tensor carries the name of what it is the result of. Two tensors are close if they are the same calculation: so a check
-that compares GPU with CPU runs to its end, and only where CUDA is there: where the container's runtime is nvidia's.
+A tensor carries the name of what it is the result of. Two tensors are close if they are the same calculation: so a
+check that compares GPU with CPU runs to its end, and only where CUDA is there: where the container's runtime is nvidia's.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import math
 import os
 import sys
 import types
-from typing import Any
+from typing import Any, Self
 
 if not os.environ.get("SIMULATED_TORCH"):
     raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
 __version__ = os.environ["SIMULATED_TORCH"]
-float32 = float = "torch.float32"
+float32 = "torch.float32"
 float16 = half = "torch.float16"
 int64 = long = "torch.int64"
 _CUDA = os.environ.get("SIMULATED_RUNTIME") == "nvidia"
@@ -141,7 +142,7 @@ def _result(name: str, shape: tuple[int, ...], *parts: Any) -> Tensor:
     return Tensor(shape, key, places.pop())
 
 
-def _make(*shape: Any, device: Any = None, **_more: Any) -> Tensor:  # noqa: ARG001
+def _make(*shape: Any, device: Any = None, **_more: Any) -> Tensor:
     _count[0] += 1
     flat = tuple(shape[0]) if shape and isinstance(shape[0], (tuple, list)) else shape
     return Tensor(flat, ("made", _count[0]), _place(device))
@@ -167,14 +168,16 @@ def conv2d(given: Tensor, weight: Tensor, *_args: Any, padding: Any = 0, stride:
     """Convolve."""
     pad = padding if isinstance(padding, int) else padding[0]
     step = stride if isinstance(stride, int) else stride[0]
-    sides = [(side + 2 * pad - kernel) // step + 1 for side, kernel in zip(given.shape[2:], weight.shape[2:], strict=False)]
+    sides = [
+        (side + 2 * pad - kernel) // step + 1 for side, kernel in zip(given.shape[2:], weight.shape[2:], strict=False)
+    ]
     return _result("conv2d", (given.shape[0], weight.shape[0], *sides), given, weight)
 
 
 class no_grad:  # noqa: N801
     """Do nothing, as nothing is calculated."""
 
-    def __enter__(self) -> no_grad:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_args: object) -> None:
@@ -212,7 +215,9 @@ cuda = _module(
     device_count=lambda: int(_CUDA),
     current_device=_needs_cuda(0),
     get_device_name=_needs_cuda(os.environ.get("SIMULATED_GPU")),
-    get_device_capability=_needs_cuda(tuple(int(part) for part in os.environ.get("SIMULATED_CAPABILITY", "0.0").split("."))),
+    get_device_capability=_needs_cuda(
+        tuple(int(part) for part in os.environ.get("SIMULATED_CAPABILITY", "0.0").split("."))
+    ),
     synchronize=_needs_cuda(None),
     empty_cache=lambda: None,
     init=_needs_cuda(None),
