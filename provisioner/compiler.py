@@ -209,7 +209,7 @@ class Compiler:
         templar = self._templar(task, variables)
         name = str(templar.render(task.name)) if "{{" in task.name else task.name
         label = f"{name} ({item_label})" if item_label is not None else name
-        ctx = self._context(task, templar, variables, label)
+        ctx = replace(self._context(task, templar, variables, label), facts=memory.facts)
         base = Item(
             task=task,
             label=name,

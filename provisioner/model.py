@@ -384,10 +384,10 @@ class Finder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a task may know besides the view: who it runs as, the variables, and the controller's files.
+    """What a task may know besides the view: who it runs as, the host's facts, and the controller's files.
 
-    `user` is whom its effects run as, `login_user` whom the connection belongs to, `home` maps users to homes where
-    known. `check` tells that nothing will be applied. `services` are the controller's own: the image catalogue.
+    `user` is whom its effects run as, `login_user` whom the connection belongs to. `check` tells that nothing will be
+    applied. `services` are the controller's own: the image catalogue. `variables` are as written, not rendered.
     """
 
     host: str
@@ -395,6 +395,7 @@ class Context:
     user: str = "root"
     login_user: str = "root"
     variables: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     render: Callable[[str, str], Any] | None = None
     find: Finder | None = None
     check: bool = False

@@ -245,5 +245,7 @@ def rolled_back(lock: LockFile) -> tuple[LockFile, tuple[Move, ...]]:
             lock = lock.rollback(band, family)
             moves.append(Move(band, family, pin, lock.pin_for(band, family)))
     if not moves:
-        raise InputError(f"{lock.path}: no pin has an earlier one", hint="`provision pin --update` makes one when it moves")
+        raise InputError(
+            f"{lock.path}: no pin has an earlier one", hint="`provision pin --update` makes one when it moves"
+        )
     return lock, tuple(moves)

@@ -58,6 +58,7 @@ def _boot(spec: dict[str, Any]) -> None:
         Path(path).write_text(content, encoding="utf-8")
     _root_shell(run / "rootsh")
     Path("/run/lock").mkdir(mode=0o1777)
+    Path("/run/systemd/system").mkdir(parents=True)  # by which programs tell that systemd runs
     status = os.spawnve(os.P_WAIT, spec["booter"][0], spec["booter"], {"PATH": PATH, "LC_ALL": "C"})  # noqa: S606
     if status:
         raise OSError(f"the device's services did not start (status {status})")

@@ -137,7 +137,7 @@ class Device:
             "folders": catalogue.folders(),
             "links": catalogue.links(),
             "owners": catalogue.owners(),
-            "run": {"registry": self.registry},
+            "run": {"registry": self.registry, "sudo_password": self.found.settings.get("sudo_password", "")},
             "state": {"/var/lib/simulation/device.json": catalogue.device_state(self.found)},
         }
 
@@ -159,11 +159,12 @@ class Device:
         number = next(self._numbers)
         reply = self._replies[number] = _Reply()
         data = json.dumps({"id": number, **request}).encode()
+        with self._lock:
+            link = self._link
+        if link is None:
+            return reply, {"error": "the device is down"}
         try:
-            with self._lock:
-                if self._link is None:
-                    raise OSError("the device is down")
-                socket.send_fds(self._link, [data], fds) if fds else self._link.send(data)
+            socket.send_fds(link, [data], fds)
         except OSError as error:
             return reply, {"error": str(error)}
         reply.arrived.wait(_PATIENCE)

@@ -306,13 +306,13 @@ class DockerRuntime(TaskType):
                 (extra.new.content or b"") if extra else "",
             ),
             shows=tuple(_shows(config, extra, stopped, docker)),
-            leaves=self._leaves(draft, docker, config, extra),
+            leaves=self._leaves(draft, config, extra),
             disturbs=tuple(_disturbed(draft, docker, config)),
             witness=UnitRun(UNIT),
             timeout=3 * PATIENCE,
         )
 
-    def _leaves(self, draft: Draft, docker: DockerState, config: _Change | None, extra: _Change | None) -> Leaves:
+    def _leaves(self, draft: Draft, config: _Change | None, extra: _Change | None) -> Leaves:
         leaves: Leaves = {}
         for change in (config, extra):
             if change is not None:
@@ -322,10 +322,10 @@ class DockerRuntime(TaskType):
             leaves[File(config.backup)] = replace(config.old, real=config.backup, facts=None)
         unit = draft.peek(Unit(UNIT))
         if known(unit.load_state) == "loaded":
-            leaves[Unit(UNIT)] = replace(unit, active_state="active", need_daemon_reload=AFTER_RESTART, invocation_id=None)
+            reload = False if extra else unit.need_daemon_reload
+            leaves[Unit(UNIT)] = replace(unit, active_state="active", need_daemon_reload=reload, invocation_id=None)
         default = self.runtime if self.default else AFTER_RESTART
         leaves[DockerDaemon()] = running_with(AFTER_RESTART, answers=True, default_runtime=default)
-        del docker
         return leaves
 
 
@@ -353,7 +353,7 @@ def _folder(draft: Draft, file: File) -> Leaves:
 
 def _problems(draft: Draft, docker: DockerState) -> tuple[DockerProblem, ...]:
     """Return what is known to fail with this Docker on this release."""
-    facts = draft.ctx.variables.get(FACTS_VARIABLE)
+    facts = draft.ctx.facts.get(FACTS_VARIABLE)
     if not isinstance(facts, HostFacts) or facts.l4t is None or not docker_problems_of(facts.l4t):
         return ()
     version = _engine_version(draft, docker)
@@ -400,11 +400,16 @@ def _is_ours(container: Container, ctx: Context) -> bool:
     """Tell whether a container is ours, by its label or by its image."""
     if any(label.partition("=")[0] == LABEL for label in container.labels):
         return True
-    facts, images = ctx.variables.get(FACTS_VARIABLE), ctx.services.get("images")
+    facts, images = ctx.facts.get(FACTS_VARIABLE), ctx.services.get("images")
     if not isinstance(facts, HostFacts) or not isinstance(images, ImageCatalogue):
         return False
     pin = images.known(facts)
-    return pin is not None and container.image in (familiar(pin.reference), familiar(pin.pinned), pin.reference, pin.pinned)
+    return pin is not None and container.image in (
+        familiar(pin.reference),
+        familiar(pin.pinned),
+        pin.reference,
+        pin.pinned,
+    )
 
 
 def _ids(stopped: tuple[Container, ...]) -> str:

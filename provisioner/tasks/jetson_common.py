@@ -17,7 +17,7 @@ GIGABYTE = 10**9
 
 def facts_of(ctx: Context) -> HostFacts:
     """Return the facts of the host; NotYetKnown where they were not gathered."""
-    facts = ctx.variables.get(FACTS_VARIABLE)
+    facts = ctx.facts.get(FACTS_VARIABLE)
     if not isinstance(facts, HostFacts):
         raise NotYetKnown("known once the facts of the host were gathered")
     return facts

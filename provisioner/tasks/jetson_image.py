@@ -41,7 +41,10 @@ PULL_AMOUNT = Script(
 # temporary file for it, where this Docker has one.
 coming=$(stat -c %s -- "$2"/tmp/GetImageBlob* 2>/dev/null | awk '{ sum += $1 } END { printf "%.0f", sum }')
 awk -v coming="${coming:-0}" -v total="$3" -v layers="$4" '
-  BEGIN { n = split(layers, words, " "); for (i = 1; i <= n; i++) { split(words[i], part, ":"); size[part[1]] = part[2] } }
+  BEGIN {
+    n = split(layers, words, " ")
+    for (i = 1; i <= n; i++) { split(words[i], part, ":"); size[part[1]] = part[2] }
+  }
   /^[0-9a-f]+: / {
     id = substr($1, 1, length($1) - 1)
     if (length(id) != 12) next
@@ -83,8 +86,10 @@ PULL_ONCE = Script(
 : >"$1"
 timeout -k 10 "$2" docker pull "$3" >"$1" 2>&1 </dev/null &
 pull=$!
+polls=0
 while kill -0 "$pull" 2>/dev/null; do
-  sleep 0.2 2>/dev/null || sleep 1
+  polls=$((polls + 1))
+  { [ "$polls" -le 20 ] && sleep 0.2 2>/dev/null; } || sleep 1
   pull_say "$1" "$4" "$5" "$6"
 done
 wait "$pull"
@@ -156,7 +161,7 @@ TAG_IMAGE = Script("tag_image", 'timeout 60 docker tag "$1" "$2" </dev/null')
 REMOVE_IMAGE = Script(
     "remove_image",
     r"""
-# name ...: takes the names of an image away, and with the last one the image; a name that went with another is no error.
+# name ...: takes the names of an image away, and with the last one the image; one that went with another is no error.
 for name do
   timeout 60 docker image inspect --format '{{.Id}}' "$name" >/dev/null 2>&1 </dev/null || continue
   timeout 600 docker image rm "$name" </dev/null || return 1
@@ -279,12 +284,11 @@ class JetsonImage(TaskType):
         older = record.older(self.family, pin)
         kept = tuple(one for one in older if not _removed(draft, one, pin))
         own = {"image": pin.pinned, "reference": familiar(pin.reference), "band": pin.band}
-        images = {**record.images, self.family: own}
-        vanished = tuple(one for one in record.superseded if one in older and one not in kept)
-        changes = images != record.images or not state.exists or kept != record.superseded
-        # what somebody else removed is struck out when the record is written for another reason
-        if changes and (images != record.images or not state.exists or draft.effects or not vanished):
-            draft.add(_recorded(state, Record(images, kept)))
+        new = Record({**record.images, self.family: own}, kept)
+        # What somebody else removed is struck out when the record is written for another reason.
+        stands = new == record or (new.images == record.images and not draft.effects)
+        if not (state.exists and stands):
+            draft.add(_recorded(state, new))
 
     def _planned(self, draft: Draft, images: ImageCatalogue, choice: Choice) -> Plan:
         pin = choice.pin

@@ -39,7 +39,7 @@ shift
 for name do
   shift
   case $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) in
-  installed) set -- "$@" "$name" ;;
+  installed*) set -- "$@" "$name" ;;
   esac
 done
 [ $# -eq 0 ] || apt-mark hold "$@"

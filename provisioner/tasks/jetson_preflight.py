@@ -123,7 +123,7 @@ def _work(view: View, facts: HostFacts, pin: Pin) -> _Work:
 
 def _warnings(view: View, work: _Work) -> Iterator[str]:
     if work.image is not None and view.peek(DockerDaemon()).driver == "vfs":
-        yield "Docker's storage driver is vfs, which keeps each layer as a full copy: an image takes many times its size"
+        yield "Docker's storage driver is vfs, which keeps each layer as a full copy: images take many times their size"
 
 
 def _first_boot(facts: HostFacts) -> Iterator[Problem]:
@@ -144,7 +144,8 @@ def _packages(view: View, facts: HostFacts) -> Iterator[Problem]:
         )
     holder = view.peek(DpkgLock()).holder
     if holder:
-        yield Problem(f"{holder} holds the lock of dpkg", "wait until it is through (unattended-upgrades runs after a boot)")
+        fix = "wait until it is through; unattended-upgrades runs after a boot"
+        yield Problem(f"{holder} holds the lock of dpkg", fix)
 
 
 def _room(view: View, pin: Pin) -> Iterator[Problem]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import ProvisionError
 from provisioner.jetson.compatibility import FAMILY
-from provisioner.jetson.facts import HostFacts
 from provisioner.jetson.images import familiar
 from provisioner.jetson.verify import SCRIPT, Verified, parse_verify, verify_command
 from provisioner.model import Context, Effect, Line, Observable, Plan, TaskType, View, known, task
@@ -19,6 +18,7 @@ from provisioner.tasks.jetson_common import facts_of, images_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from provisioner.jetson.facts import HostFacts
     from provisioner.jetson.pins import Pin
     from provisioner.model import Ran
 

@@ -194,7 +194,7 @@ def test_sudo_gives_the_device_s_root(orin: Shell) -> None:
         orin("sudo touch /etc/owned && sudo chown nvidia:video /etc/owned && stat -c %U:%G /etc/owned")
         == "nvidia:video"
     )
-    assert orin("sudo sh -c 'echo $SUDO_USER $HOME $USER'") == "nvidia /root root"
+    assert orin("A=1 sudo B=2 sh -c 'echo $SUDO_USER $HOME $USER,$A,$B'") == "nvidia /root root,,2"
     assert orin.run("sudo no-such-command")[0] == 1
 
 
@@ -209,6 +209,9 @@ def test_sudo_asks_where_a_password_is_set(orin: Shell) -> None:
         assert (status, out) == (1, "")
         assert err.count("NONCE") == 3
         assert err.endswith("sudo: 3 incorrect password attempts\n")
+        rule = b"nvidia ALL=(ALL) NOPASSWD: ALL\n"
+        orin("sudo -S sh -c 'umask 227; cat >/etc/sudoers.d/nvidia'", b"secret\n" + rule)
+        assert orin("sudo -n id -u; sudo -n rm /etc/sudoers.d/nvidia; sudo -n true || echo asks") == "0\nasks"
     finally:
         orin("sudo -S rm /var/lib/simulation/sudo_password", b"secret\n")
 
@@ -366,7 +369,7 @@ def test_a_pull_is_by_digest(running: lab.Lab, nano: Shell) -> None:
 
 
 def test_what_the_registry_has_not_is_not_had(nano: Shell) -> None:
-    """The tag that people copy is missing; an image for another architecture is told apart, at the pull or at the run."""
+    """The tag that people copy is missing; an image of another architecture is told apart at pull or run."""
     status, _, err = nano.run("sudo docker pull nvcr.io/nvidia/l4t-pytorch:r35.3.1-pth2.0-py3")
     wanted = "manifest for nvcr.io/nvidia/l4t-pytorch:r35.3.1-pth2.0-py3 not found: manifest unknown: manifest unknown"
     assert (status, err) == (1, f"Error response from daemon: {wanted}\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -56,7 +55,7 @@ ATTACKS = {
     "debugfs": "mkdir -p /mnt/b && mount -t debugfs none /mnt/b",
     "devtmpfs": "mkdir -p /mnt/dev && mount -t devtmpfs none /mnt/dev",
     "read the environment of the user": "tr '\\0' '\\n' </proc/1/environ | grep LAB_ATTACK",
-    "leave through the first process's files": f"for fd in /proc/1/fd/*; do echo >$fd/../../{MARK}; ls $fd/; done 2>/dev/null",
+    "write through the first process's files": "for n in 1 2; do echo >>/proc/1/fd/$n && exit 0; done 2>&1; exit 1",
     "chroot out": "cd / && ls /proc/1/root/work /proc/1/root/root/.pyenv",
     "kernel module": "modprobe dummy || insmod /dev/null",
     "set the clock": "date -s '2001-01-01'",

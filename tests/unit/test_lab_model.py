@@ -12,10 +12,12 @@ from provisioner import lab
 from provisioner.events import HostLost, TaskFinished
 from provisioner.inventory import load_inventory
 from provisioner.jetson.observed import Facts, FactsState, derive
+from provisioner.jetson.verify import SCRIPT, Verified, parse_verify
 from provisioner.lab import catalogue, places
 from provisioner.lab.model import Device, ModelTransport, model_transport
 from provisioner.lab.model.device import told
 from provisioner.lab.model.looks import look
+from provisioner.lab.registry import Registry, digest
 from provisioner.model import Effect, Line, Observable, State, Unknown, observable_types, task_types
 from provisioner.observables.boot import BootId
 from provisioner.observables.docker import DockerDaemon, DockerState
@@ -27,6 +29,7 @@ from provisioner.observables.user import Group, GroupState, User, UserState
 from provisioner.playbook import load_playbook
 from provisioner.runner import Runner, Settings
 from provisioner.shell import Script
+from provisioner.tasks.jetson_verify import VERIFY_IMAGE
 from provisioner.wire import Batch, Check, Ended, Finished, Guard, Probed, Stale, Started, Step, Stopped
 from provisioner.wire.owed import Owed, OwedState
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from provisioner.wire import Reply
 
 ORIN, NANO, XAVIER, THOR = "orin-nano-36.4.3", "nano-32.7.4", "agx-xavier-35.4.1", "agx-thor-39.2.1"
+PYTORCH = "nvcr.io/nvidia/l4t-pytorch:r32.7.1-pth1.10-py3"
 NOTHING = Script("nothing", ":")
 DAEMON_JSON = File("/etc/docker/daemon.json", CONTENT)
 
@@ -66,7 +70,8 @@ def leaving(thing: Observable[Any], state: State, **more: Any) -> Effect:
 
 def done(box: ModelTransport, *effects: Effect, **step: Any) -> Finished:
     """Return how a step of these effects ended."""
-    (found,) = [one for one in replies(box, steps=(Step(number=0, effects=effects, **step),)) if isinstance(one, Finished)]
+    told_ = replies(box, steps=(Step(number=0, effects=effects, **step),))
+    (found,) = [one for one in told_ if isinstance(one, Finished)]
     return found
 
 
@@ -89,12 +94,12 @@ class Played(list[Any]):
         return [(one.task, one.message) for one in self if one.status not in ("ok", "changed", "skipped")]
 
 
-def play(folder: Path, tasks: str, simulate: str = ORIN, *, check: bool = False, become: bool = True, tail: str = "") -> Played:
+def play(folder: Path, tasks: str, simulate: str = ORIN, *, check: bool = False, tail: str = "") -> Played:
     """Run tasks on the device in a folder, as the command line does."""
     home = folder / "play"
     home.mkdir(exist_ok=True)
     (home / "hosts.yaml").write_text("all: {hosts: {box: }}\n")
-    head = f"- name: play\n  hosts: all\n  become: {'yes' if become else 'no'}\n  tasks:\n"
+    head = "- name: play\n  hosts: all\n  become: yes\n  tasks:\n"
     (home / "play.yaml").write_text(head + tasks + tail)
     inventory = load_inventory(str(home / "hosts.yaml"))
     events: list[Any] = []
@@ -113,7 +118,7 @@ CHAIN = """
     - name: folder
       file: {path: /opt/app/conf, state: directory, mode: "0750"}
     - name: file
-      copy: {dest: /opt/app/conf/app.ini, content: "one\\ntwo\\n", mode: "0640"}
+      copy: {dest: /opt/app/conf/app.ini, content: "one\\ntwo\\n", mode: "0640", force: no}
     - name: line
       lineinfile: {path: /opt/app/conf/app.ini, line: three}
     - name: group
@@ -135,7 +140,7 @@ CHAIN = """
     - name: docker group
       user: {name: nvidia, groups: docker, append: yes}
     - name: unit file
-      copy: {dest: /etc/systemd/system/app.service, content: "[Service]\\nExecStart=/bin/true\\n[Install]\\nWantedBy=x\\n"}
+      copy: {dest: /etc/systemd/system/app.service, content: "[Service]\\nExecStart=/x\\n[Install]\\nWantedBy=x\\n"}
     - name: unit
       systemd: {name: app, state: started, enabled: yes, daemon_reload: yes}
     - name: stat
@@ -164,7 +169,7 @@ def test_a_dry_run_leaves_no_trace(tmp_path: Path, simulate: str) -> None:
     box = device(tmp_path, simulate)
     seen(box, Facts())
     before = (tmp_path / "model.json").read_bytes()
-    assert play(tmp_path, CHAIN, simulate, check=True).bad == []
+    assert "failed" not in play(tmp_path, CHAIN, simulate, check=True).statuses.values()
     assert (tmp_path / "model.json").read_bytes() == before
 
 
@@ -172,7 +177,7 @@ def test_a_dry_run_leaves_no_trace(tmp_path: Path, simulate: str) -> None:
 def test_every_kind_of_look_has_an_answer_that_reads_back(tmp_path: Path, simulate: str) -> None:
     """`parse` takes what is told of any observable, and renders the same text."""
     box = device(tmp_path, simulate)
-    names = {"path": "/etc/hostname", "name": "docker.io", "action": "install", "reference": "x:y", "id": "i", "digest": "d"}
+    names = {"path": "/etc/hosts", "name": "docker.io", "action": "install", "reference": "x:y", "id": "", "digest": ""}
     for kind in observable_types().values():
         wanted = getattr(kind, "__dataclass_fields__", {})
         thing = kind(**{name: names[name] for name in wanted if name in names})
@@ -182,15 +187,15 @@ def test_every_kind_of_look_has_an_answer_that_reads_back(tmp_path: Path, simula
 
 def test_facts_are_those_of_the_device(tmp_path: Path) -> None:
     """The facts of the model mean the module and the release that the catalogue names."""
-    bands = {}
-    for simulate in (NANO, XAVIER, ORIN, THOR):
-        facts = seen(device(tmp_path / simulate if (tmp_path / simulate).mkdir() is None else tmp_path, simulate), Facts())
+    releases = {NANO: "32.7.4", XAVIER: "35.4.1", ORIN: "36.4.3", THOR: "39.2.1"}
+    for simulate, release in releases.items():
+        (tmp_path / simulate).mkdir()
+        facts = seen(device(tmp_path / simulate, simulate), Facts())
         assert isinstance(facts, FactsState)
         assert facts.facts.kind == "jetson"
         assert facts.facts.login_user == lab.USER
         assert facts.facts.apt_sources == "sane"
-        bands[simulate] = (facts.facts.l4t, facts.facts.architecture)
-    assert bands == {NANO: ("32.7.4", "arm64"), XAVIER: ("35.4.1", "arm64"), ORIN: ("36.4.3", "arm64"), THOR: ("39.2.1", "arm64")}
+        assert (facts.facts.l4t, facts.facts.architecture) == (release, "arm64")
 
 
 def test_a_look_brings_as_much_of_a_file_as_it_asks_for(tmp_path: Path) -> None:
@@ -221,7 +226,8 @@ def test_a_guard_that_fails_stops_the_batch_before_anything_is_done(tmp_path: Pa
     box = device(tmp_path)
     target = File("/etc/motd")
     done(box, leaving(target, file(b"somebody else's")))
-    step = Step(number=0, guards=(Guard(target, FileState(real=target.path)),), effects=(leaving(target, file(b"ours")),))
+    guard, ours = Guard(target, FileState(real=target.path)), leaving(target, file(b"ours"))
+    step = Step(number=0, guards=(guard,), effects=(ours,))
     told_ = replies(box, steps=(step,), relook=(target,))
     assert isinstance(told_[0], Stale)
     assert "type=file" in told_[0].text
@@ -256,7 +262,7 @@ def test_a_file_in_a_folder_that_is_not_there_fails(tmp_path: Path) -> None:
 def test_an_effect_is_done_wholly_or_not_at_all(tmp_path: Path) -> None:
     """What an effect left before it failed is taken back."""
     box = device(tmp_path)
-    leaves = {File("/etc/one"): file(b"1"), File("/no/two"): file(b"2")}
+    leaves: dict[Observable[Any], State] = {File("/etc/one"): file(b"1"), File("/no/two"): file(b"2")}
     assert done(box, Effect(script=NOTHING, leaves=leaves)).rc == 1
     assert seen(box, File("/etc/one")).type == "absent"
 
@@ -386,16 +392,53 @@ def test_a_prediction_about_the_daemon_is_checked(tmp_path: Path) -> None:
 def test_an_image_is_one_under_all_its_names(tmp_path: Path) -> None:
     """By digest an image is found whatever it is called, with one id; without a daemon none is seen."""
     box = device(tmp_path, NANO)
-    digest = "sha256:" + "a" * 64
-    pinned, tagged = ContainerImage(f"nvcr.io/nvidia/x@{digest}"), ContainerImage("nvcr.io/nvidia/x:1")
+    name = "sha256:" + "a" * 64
+    pinned, tagged = ContainerImage(f"nvcr.io/nvidia/x@{name}"), ContainerImage("nvcr.io/nvidia/x:1")
     later = ImageState(present=True, id=Unknown(), architecture="arm64")
     assert done(box, Effect(script=NOTHING, leaves={pinned: later, tagged: later})).rc == 0
-    image = seen(box, ContainerImage(f"mirror.lan/x@{digest}"))
+    image = seen(box, ContainerImage(f"mirror.lan/x@{name}"))
     assert image == seen(box, tagged) == seen(box, pinned)
     assert (image.tags, image.digests) == (("nvcr.io/nvidia/x:1",), (pinned.reference,))
     assert done(box, leaving(Unit("docker"), UnitState(load_state="loaded", active_state="inactive"))).rc == 0
     assert seen(box, pinned) == ImageState()
     assert done(box, leaving(ContainerImage("y:2"), later)).rc == 1
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    """Serve the lab's images."""
+    yield Registry({name: one for name, one in catalogue.everything()["images"].items() if "l4t" in name}).start()
+
+
+def test_an_image_has_the_id_that_the_labs_registry_gives_it(tmp_path: Path, registry: Registry) -> None:
+    """A pull asks the registry that runs beside the model; what is not there is not made up."""
+    box = ModelTransport(Device(tmp_path, "box", NANO, registry.url))
+    manifest = registry.store.find("nvidia/l4t-pytorch", PYTORCH.rpartition(":")[2])
+    assert manifest is not None
+    later = ImageState(present=True, id=Unknown(), architecture="arm64")
+    pinned = ContainerImage(f"nvcr.io/nvidia/l4t-pytorch@{digest(manifest[1])}")
+    assert done(box, leaving(pinned, later)).rc == 0
+    assert seen(box, pinned).id == json.loads(manifest[1])["config"]["digest"]
+    wrong = done(box, leaving(ContainerImage(f"nvcr.io/nvidia/l4t-pytorch@sha256:{'0' * 64}"), later))
+    assert wrong.rc == 1
+    assert "manifest unknown" in wrong.stderr
+
+
+def test_the_check_in_a_container_is_answered_from_what_is_on_record(tmp_path: Path) -> None:
+    """It needs image, runtime and the runtime's program, says that it is simulated, and any other program is refused."""
+    box = device(tmp_path, NANO)
+    image = ImageState(present=True, id="sha256:1", architecture="arm64")
+    assert done(box, leaving(ContainerImage(PYTORCH), image)).rc == 0
+    check = Effect(script=VERIFY_IMAGE, values=("9", SCRIPT.encode(), "docker", "run", "sha256:1"), opaque=True)
+    ran = done(box, check)
+    found = parse_verify(ran.rc, ran.stdout, ran.stderr)
+    assert isinstance(found, Verified)
+    assert (found.torch, found.device, found.capability) == ("1.10.0", "NVIDIA Tegra X1", "5.3")
+    assert ran.stderr.startswith("simulated: ")
+    assert done(box, Effect(script=VERIFY_IMAGE, values=("9", b"other", "sha256:1"), opaque=True)).rc == 96
+    done(box, leaving(DAEMON_JSON, file(b"{}")))
+    done(box, leaving(Unit("docker"), seen(box, Unit("docker")), witness=UnitRun("docker")))
+    assert done(box, check).rc == 125
 
 
 def test_a_new_user_gets_a_number_a_home_and_what_is_in_skel(tmp_path: Path) -> None:
@@ -427,8 +470,10 @@ def test_a_reboot_gives_a_new_boot_and_an_empty_run(tmp_path: Path) -> None:
     box = device(tmp_path)
     before = seen(box, BootId())
     done(box, leaving(File("/run/x"), file()))
-    done(box, leaving(Unit("chrony"), UnitState(load_state="loaded", active_state="active", unit_file_state="disabled")))
-    told_ = play(tmp_path, "    - name: reboot\n      reboot:\n    - name: after\n      copy: {dest: /etc/after, content: x}\n")
+    by_hand = UnitState(load_state="loaded", active_state="active", unit_file_state="disabled")
+    done(box, leaving(Unit("chrony"), by_hand))
+    after = "    - name: after\n      copy: {dest: /etc/after, content: x}\n"
+    told_ = play(tmp_path, f"    - name: reboot\n      reboot:\n{after}")
     assert told_.statuses == {"reboot": "changed", "after": "changed"}
     assert seen(box, BootId()) != before
     assert seen(box, File("/run/x")).type == "absent"
@@ -451,7 +496,7 @@ def test_a_batch_is_stopped_between_two_steps(tmp_path: Path) -> None:
 def test_a_device_keeps_its_state_until_the_lab_is_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """State lies in the lab's folder, outlives the transport, and goes with a reset; another kind is another device."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    nowhere: Any = None
+    nowhere = lab.Lab("model", "", "http://127.0.0.1:9")
     done(model_transport("lab", "box", ORIN, nowhere), leaving(File("/etc/kept"), file(b"kept")))
     assert (places.home("lab") / "devices" / "box" / "model.json").is_file()
     assert seen(model_transport("lab", "box", ORIN, nowhere), File("/etc/kept", CONTENT)).content == b"kept"

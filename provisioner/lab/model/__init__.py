@@ -5,6 +5,9 @@
     birth       what a freshly flashed device has
     looks       what a probe would print
     effects     what an effect leaves, and what is refused, since nothing here can run it
+    fill        what a plan leaves open, and only a device can tell
+    pulls       what the lab's registry says of an image
+    verdict     the check in a container, answered from what is on record
     rules       what follows from it on a device: a package brings its units, a restarted daemon reads its file
 
 Effects carry the states that they leave, so there is little to imitate.
@@ -28,6 +31,5 @@ __all__ = ["Device", "ModelTransport", "model_transport"]
 
 def model_transport(lab_name: str, host: str, simulate: str, lab: Lab, *, become: bool = True) -> ModelTransport:
     """Return the transport to a simulated device, whose state lies in the lab's folder until `lab reset`."""
-    del lab
     folder = places.private(places.home(lab_name) / "devices" / host)
-    return ModelTransport(Device(folder, host, simulate), privileged=become)
+    return ModelTransport(Device(folder, host, simulate, lab.registry), privileged=become)

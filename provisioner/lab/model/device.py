@@ -25,6 +25,14 @@ HOPS = 40
 """Links that are followed before they count as a loop."""
 
 
+class CannotBe(Exception):  # noqa: N818 - what a device says instead of doing it
+    """Why an effect fails on a device, and the rc that it ends with."""
+
+    def __init__(self, message: str, rc: int = 1) -> None:
+        super().__init__(message)
+        self.rc = rc
+
+
 def told(state: State) -> str:
     """Return what a probe prints of a state: the canonical text, and a line with a dot for each attached field."""
     lines = [state.render()] if state.render() else []
@@ -68,10 +76,11 @@ class Disk:
 
 
 class Device:
-    """A device that is data; `load` and `save` are between it and its file."""
+    """A device that is data; `load` and `save` are between it and its file. Images come from the lab's registry."""
 
-    def __init__(self, folder: Path, host: str, simulate: str) -> None:
+    def __init__(self, folder: Path, host: str, simulate: str, registry: str | None = None) -> None:
         self.host = host
+        self.registry = registry
         self.found = catalogue.model(simulate)
         self.packages = catalogue.packages(self.found)
         self.lock = folder / "model.lock"
@@ -82,7 +91,7 @@ class Device:
         """Read what the last run left, or be born."""
         kept = places.read_json(self._path)
         if kept.get("simulate") == self.found.id:
-            self.disk = Disk(**kept)
+            self.disk = Disk(**{f.name: kept[f.name] for f in dataclasses.fields(Disk) if f.name in kept})
             return
         from .birth import be_born
 

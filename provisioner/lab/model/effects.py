@@ -13,11 +13,13 @@ from provisioner.observables.package import Package, PackageState
 from provisioner.observables.user import Group, User
 from provisioner.tasks.tree import Tree
 
+from . import verdict
 from .apt import Market, NoWay, base
+from .device import CannotBe
 from .files import WRITE, may, stamped
 from .fill import filled
 from .looks import COMPUTED, look
-from .rules import CannotBe, Change, follow_up, happen
+from .rules import Change, follow_up, happen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +47,8 @@ def carry_out(device: Device, effect: Effect, user: str) -> Ended:
     """Do an effect as a user, wholly or not at all."""
     before = device.snapshot()
     try:
+        if verdict.is_check(effect):
+            return Ended(stdout=verdict.checked(device, effect), stderr=verdict.SAID)
         _refuse(effect)
         _do(device, effect, user)
     except CannotBe as no:

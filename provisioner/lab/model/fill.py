@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +13,7 @@ from provisioner.observables.unit import Unit
 from provisioner.observables.user import Group, GroupState, User, UserState
 
 from .apt import Market, NoWay, base
+from .pulls import image_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,15 +63,19 @@ def _free(taken: Iterable[object], *, system: bool) -> int:
     return next(number for number in (SYSTEM if system else PEOPLE) if number not in used)
 
 
-def _of_package(device: Device, _effect: Effect, package: Package, state: PackageState) -> Known:
-    gone = isinstance(state.status, Unknown)
-    held = device.held(package)
-    kept = held.selection if held and held.selection else "install"
+def _of_package(device: Device, effect: Effect, package: Package, state: PackageState) -> Known:
+    """A version is what apt offers; where the status is open too, the package is gone, or as it was and perhaps held."""
+    now = device.held(package) or PackageState()
+    if isinstance(state.status, Unknown) and isinstance(state.version, Unknown):
+        held = now.installed and effect.script.name == "hold_packages"
+        return {"status": now.status, "version": now.version, "selection": "hold" if held else now.selection}
+    if isinstance(state.status, Unknown):
+        return {"status": "config-files", "selection": "deinstall"}
     try:
-        version = None if gone else Market(device).candidate(base(package.name))
+        version = Market(device).candidate(base(package.name))
     except NoWay:
         version = None
-    return {"status": "config-files", "version": version, "selection": "deinstall" if gone else kept}
+    return {"version": version, "selection": now.selection or "install"}
 
 
 def _of_file(device: Device, effect: Effect, _file: File, state: FileState) -> Known:
@@ -103,14 +107,14 @@ def _of_unit(_device: Device, _effect: Effect, _unit: Unit, _state: State) -> Kn
 
 def _of_image(device: Device, effect: Effect, image: ContainerImage, _state: ImageState) -> Known:
     """An image is one whatever it is called: its id follows from the digest that the effect names it by."""
-    names = (image.reference, *(one.reference for one in effect.leaves if isinstance(one, ContainerImage)))
-    texts = (*names, *(value for value in effect.values if isinstance(value, str)))
-    digest = next((text.partition("@")[2] for text in texts if "@sha256:" in text), image.reference)
+    named = (one.reference for one in effect.leaves if isinstance(one, ContainerImage))
+    name = next((one for one in (image.reference, *named) if "@sha256:" in one), image.reference)
+    digest = name.partition("@")[2] or name
     for name in device.names(ContainerImage.kind):
         other = device.held(ContainerImage(name))
         if other is not None and other.present and name.endswith(f"@{digest}"):
             return {"id": other.id, "architecture": other.architecture}
-    return {"id": f"sha256:{hashlib.sha256(f'simulated {digest}'.encode()).hexdigest()}", "architecture": "arm64"}
+    return {"id": image_id(device.registry, name), "architecture": "arm64"}
 
 
 _TELLERS: Mapping[type[Observable[Any]], Callable[[Device, Effect, Any, Any], Known]] = {

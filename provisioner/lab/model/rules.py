@@ -19,7 +19,7 @@ from provisioner.observables.unit import UNIT_FOLDERS, Unit, UnitRun, UnitRunSta
 from provisioner.observables.user import Group, GroupState, User, UserPassword, UserPasswordState, UserState
 
 from .apt import Market, NoWay
-from .device import token
+from .device import CannotBe, token
 from .files import put, put_missing, remove
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 DOCKER = "docker.service"
 SKELETON = "/etc/skel"
 GONE_AT_BOOT = ("/run", "/tmp")  # noqa: S108 - a device's
-
-
-class CannotBe(Exception):  # noqa: N818 - what the device says instead of doing it
-    """Why an effect fails on the device, and the rc that it ends with."""
-
-    def __init__(self, message: str, rc: int = 1) -> None:
-        super().__init__(message)
-        self.rc = rc
 
 
 @dataclass(frozen=True)
@@ -170,6 +162,10 @@ def _united(change: Change) -> None:
         start_docker(change.device)
     if change.effect.script.name in ("daemon_reload", "unit_file"):
         daemon_reload(change.device)
+    state = change.device.held(change.thing)
+    if state is not None and state.need_daemon_reload and not change.after.need_daemon_reload:
+        # The effect itself let systemd read the files that it wrote.
+        change.device.keep(change.thing, replace(state, need_daemon_reload=False))
 
 
 def _unit_file(change: Change) -> None:

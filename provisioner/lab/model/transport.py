@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from provisioner.lab import USER, places
+from provisioner.observables.file import File, FileState
 from provisioner.wire import Ended, Finished, Probed, Stale, Started, Stopped
 
 from . import effects
 from .device import told
+from .files import put
 from .looks import look
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from provisioner.wire import Batch, Check, Guard, Reply, Step
 
     from .device import Device
+
+
+OWN_FOLDERS = ("/run/provision", "/var/lib/provision")
 
 
 class ModelTransport:
@@ -35,13 +39,15 @@ class ModelTransport:
         if batch.attach:
             yield Ended("lost")
             return
-        with places.alone(self.device.lock) if batch.steps else contextlib.nullcontext():
+        if not batch.steps:
             self.device.load()
-            if not batch.steps:
-                yield from self._looks(batch.looks)
-                yield Ended("done")
-                return
-            self._running = batch.name if batch.steps else None
+            yield from self._looks(batch.looks)
+            yield Ended("done")
+            return
+        with places.alone(self.device.lock):
+            self.device.load()
+            self._make_own_folders()
+            self._running = batch.name
             try:
                 yield from self._batch(batch)
             finally:
@@ -53,6 +59,12 @@ class ModelTransport:
 
     def close(self) -> None:
         """Hang up, which is nothing here."""
+
+    def _make_own_folders(self) -> None:
+        """Make what every batch makes on a device, for journal and debts."""
+        for path in OWN_FOLDERS if self.user == "root" else ():
+            if not self.device.standing(path).exists:
+                put(self.device, path, FileState(type="directory"), mode="0700")
 
     def _looks(self, things: Iterable[Observable[Any]], *, again: bool = False) -> Iterator[Reply]:
         for thing in things:
@@ -91,8 +103,10 @@ class ModelTransport:
 
     def _compared(self, one: Guard | Check) -> str:
         """Return the lines of what there is now that are compared: those of the fields that are expected."""
-        state = look(self.device, one.observable, self.user)
-        names = one.expected.known_fields()
+        thing, names = one.observable, one.expected.known_fields()
+        if isinstance(thing, File):
+            thing = File(*thing.guard_arguments(one.expected))
+        state = look(self.device, thing, self.user)
         return "\n".join(line for line in state.render().split("\n") if line.partition("=")[0] in names)
 
     def _run(self, step: Step) -> Finished:

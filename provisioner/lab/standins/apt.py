@@ -7,10 +7,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass, field
-from typing import Any
 
 from . import dpkg, state, systemd
+
+TYPE_CHECKING = False  # importing typing costs 3 ms, and these programs are called often
+if TYPE_CHECKING:
+    from typing import Any
 
 _FLAGS = {
     "-y": "yes",
@@ -59,14 +61,14 @@ def main(argv: list[str]) -> int:
     return {"apt-get": _get, "apt": _get, "apt-cache": _cache, "apt-mark": _mark}[name](argv)
 
 
-@dataclass
 class Plan:
     """What a run of apt-get would do."""
 
-    install: dict[str, str] = field(default_factory=dict)
-    remove: list[str] = field(default_factory=list)
-    manual: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.install: dict[str, str] = {}
+        self.remove: list[str] = []
+        self.manual: list[str] = []
+        self.notes: list[str] = []
 
 
 class _World:
@@ -149,6 +151,8 @@ def _arguments(argv: list[str]) -> tuple[list[str], set[str], dict[str, str]]:
     rest = argv[1:]
     while rest:
         word = rest.pop(0)
+        if word == "--":
+            return words + rest, flags, options
         if word in ("-o", "--option") and rest:
             word = "-o" + rest.pop(0)
         if word.startswith(("-o", "--option=")) and "=" in word:

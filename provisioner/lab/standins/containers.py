@@ -10,9 +10,12 @@ import subprocess
 import sys
 import time
 import uuid
-from typing import Any
 
 from . import dockerd, images, state
+
+TYPE_CHECKING = False  # importing typing costs 3 ms, and these programs are called often
+if TYPE_CHECKING:
+    from typing import Any
 
 _CONTAINER = "/usr/local/lib/simulation/container"
 _PYTHON = f"/usr/local/python/bin/python3.{sys.version_info.minor}"

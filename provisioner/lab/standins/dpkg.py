@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import sys
 
@@ -90,6 +89,8 @@ def _compare(left: str, operator: str, right: str) -> int:
 def _matching(database: dict[str, state.Stanza], pattern: str) -> list[state.Stanza]:
     name = pattern.split(":", maxsplit=1)[0]
     if set(name) & set("*?["):
+        import fnmatch
+
         return [database[found] for found in sorted(fnmatch.filter(database, name))]
     return [database[name]] if name in database else []
 

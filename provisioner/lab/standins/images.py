@@ -8,9 +8,12 @@ import hashlib
 import json
 import os
 import sys
-from typing import Any
 
 from . import dockerd, state
+
+TYPE_CHECKING = False  # importing typing costs 3 ms, and these programs are called often
+if TYPE_CHECKING:
+    from typing import Any
 
 _BLOBS = "/var/lib/docker/simulated-layers"
 _ACCEPT = (

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 from . import state
+
+TYPE_CHECKING = False  # importing typing costs 3 ms, and these programs are called often
+if TYPE_CHECKING:
+    from typing import Any
 
 _CONFIG = "/etc/docker/daemon.json"
 

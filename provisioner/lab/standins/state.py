@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
 
+TYPE_CHECKING = False  # importing typing costs 3 ms, and these programs are called often
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import Any, NoReturn
+
 
 DISK = "/var/lib/simulation"
 RUN = "/run/simulation"
@@ -36,6 +35,8 @@ def fail(status: int, *lines: str) -> NoReturn:
 
 def read(path: str, default: Any = None) -> Any:
     """Return the JSON in a file, or default."""
+    import json
+
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs every call 5 ms
             return json.load(file)
@@ -45,6 +46,8 @@ def read(path: str, default: Any = None) -> Any:
 
 def write(path: str, value: Any, mode: int = 0o644) -> None:
     """Replace a JSON file in one step."""
+    import json
+
     replace(path, json.dumps(value, indent=1), mode)
 
 
@@ -57,15 +60,19 @@ def replace(path: str, text: str, mode: int = 0o644) -> None:
     os.replace(draft, path)  # noqa: PTH105
 
 
-@contextmanager
-def locked(name: str) -> Iterator[None]:
+class locked:  # noqa: N801 - used as a function; contextlib costs every call 3 ms
     """Hold one of the simulation's locks."""
-    fd = os.open(f"{RUN}/{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+
+    def __init__(self, name: str) -> None:
+        self._fd = os.open(f"{RUN}/{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> None:
+        """Wait for it."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def __exit__(self, *_error: object) -> None:
+        """Let it go."""
+        os.close(self._fd)
 
 
 def device() -> dict[str, Any]:

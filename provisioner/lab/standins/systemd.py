@@ -7,10 +7,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-import uuid
-from typing import Any
 
 from . import dockerd, state
+
+TYPE_CHECKING = False  # importing typing costs 3 ms, and these programs are called often
+if TYPE_CHECKING:
+    from typing import Any
 
 _ETC = "/etc/systemd/system"
 _OVERRIDES = f"{state.DISK}/units.json"
@@ -22,6 +24,7 @@ _KINDS = (".service", ".timer", ".socket", ".target", ".path", ".mount")
 # As systemctl orders them.
 _PROPERTIES = (
     "Type",
+    "RemainAfterExit",
     "Restart",
     "MainPID",
     "ExecMainStatus",
@@ -59,6 +62,7 @@ _OPTIONS = {
     "--force",
     "-f",
     "--no-reload",
+    "--no-block",
 }
 
 
@@ -73,7 +77,7 @@ def main(argv: list[str]) -> int:
     if "--version" in flags:
         print("systemd 249 (249.11-0ubuntu3.12) (simulated)")
         return 0
-    verb, units = (words[0] if words else ""), [_full(word) for word in words[1:]]
+    verb, units = (words[0] if words else ""), _named(words[1:])
     if verb in _ASKING:
         return _ASKING[verb](_Units(), units, flags, properties)
     if verb in _ACTING and (units or verb == "daemon-reload"):
@@ -81,6 +85,14 @@ def main(argv: list[str]) -> int:
     if verb in ("reboot", "poweroff"):
         os.execv("/usr/local/bin/reboot", ["reboot"]) if verb == "reboot" else None  # noqa: S606
     return state.unknown(argv)
+
+
+def _named(words: list[str]) -> list[str]:
+    """Return the units that are meant; * is all that are loaded."""
+    if words == ["*"]:
+        units = _Units()
+        return sorted(units.known.keys() | units.live.keys())
+    return [_full(word) for word in words]
 
 
 def _arguments(argv: list[str]) -> tuple[list[str], set[str], list[str]]:
@@ -157,6 +169,7 @@ class _Units:
         sub = live.get("sub") or "dead"
         return {
             "Type": "notify" if unit.endswith(".service") else "",
+            "RemainAfterExit": "no",
             "Restart": "always" if unit == "docker.service" else "no",
             "MainPID": str(live.get("pid", 0)),
             "ExecMainStatus": "1" if live.get("active") == "failed" else "0",
@@ -357,7 +370,7 @@ def _start(units: _Units, name: str) -> int:
     pid = _new_pid(units)
     why = dockerd.start(pid, units.loaded["environment"].get(name, [])) if name == "docker.service" else None
     now = time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime())
-    entry = {"invocation": uuid.uuid4().hex, "since": now, "pid": pid}
+    entry = {"invocation": os.urandom(16).hex(), "since": now, "pid": pid}
     if why is None:
         sub = {"timer": "waiting", "target": "active", "socket": "running"}.get(name.rpartition(".")[2], "running")
         units.live[name] = {**entry, "active": "active", "sub": sub}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+
+TYPE_CHECKING = False  # importing typing costs 3 ms, and these programs are called often
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Unknown(Exception):  # noqa: N818

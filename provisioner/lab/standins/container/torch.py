@@ -2,7 +2,7 @@
 """A stand-in for torch in a simulated container: it knows shapes and devices, and calculates nothing.
 
 A tensor carries the name of what it is the result of. Two tensors are close if they are the same calculation: so a
-check that compares GPU with CPU runs to its end, and only where CUDA is there: where the container's runtime is nvidia's.
+check that compares GPU with CPU runs to its end, and only where CUDA is: where the container's runtime is nvidia's.
 """
 
 from __future__ import annotations
