@@ -241,8 +241,14 @@ class Compiler:
         scope = self.scope
         login = scope.login_user or "root"
 
+        rendered: dict[tuple[str, str], Any] = {}
+
         def render(kind: str, text: str) -> Any:
-            return templar.evaluate(text) if kind == "expression" else templar.text(text, label)
+            """Render once: what is volatile must be the same in the plan and in the run."""
+            if (kind, text) not in rendered:
+                value = templar.evaluate(text) if kind == "expression" else templar.text(text, label)
+                rendered[kind, text] = value
+            return rendered[kind, text]
 
         return Context(
             host=scope.host,

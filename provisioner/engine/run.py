@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -470,10 +471,8 @@ def _calmed(effect: Effect) -> Effect:
     return replace(effect, disturbs=())
 
 
-def _looks_of(item: Item) -> Iterable[Observable[Any]]:
-    if item.action is None:
-        return ()
-    try:
-        return tuple(item.action.looks_at(item.ctx))
-    except (NotYetKnown, InputError):
-        return ()
+def _looks_of(item: Item) -> Iterator[Observable[Any]]:
+    """Yield what an item will look at, up to what cannot be told yet."""
+    if item.action is not None:
+        with suppress(NotYetKnown, InputError):
+            yield from item.action.looks_at(item.ctx)

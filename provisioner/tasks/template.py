@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from provisioner.errors import InputError
+from provisioner.errors import InputError, NotYetKnown
 from provisioner.model import Context, Observable, task
+from provisioner.observables.file import HASHED
 from provisioner.tasks.copy import CopyTask
 from provisioner.tasks.modes import digits
 from provisioner.tasks.writing import Access, Content, Draft
@@ -36,7 +37,11 @@ class Template(CopyTask):
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:
         """Name the destination, with the content where it is not the wanted one, and the folder that holds it."""
         local = self._local(ctx)
-        return self.places(ctx, local.name, self._rendered(ctx, local).sha256)
+        try:
+            wanted = self._rendered(ctx, local).sha256
+        except NotYetKnown:
+            wanted = HASHED
+        return self.places(ctx, local.name, wanted)
 
     def draft(self, draft: Draft) -> Mapping[str, Any]:
         """Plan the rendered content."""

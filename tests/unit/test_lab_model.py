@@ -405,9 +405,9 @@ def test_an_image_is_one_under_all_its_names(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
+def registry() -> Registry:
     """Serve the lab's images."""
-    yield Registry({name: one for name, one in catalogue.everything()["images"].items() if "l4t" in name}).start()
+    return Registry({name: one for name, one in catalogue.everything()["images"].items() if "l4t" in name}).start()
 
 
 def test_an_image_has_the_id_that_the_labs_registry_gives_it(tmp_path: Path, registry: Registry) -> None:
@@ -425,7 +425,7 @@ def test_an_image_has_the_id_that_the_labs_registry_gives_it(tmp_path: Path, reg
 
 
 def test_the_check_in_a_container_is_answered_from_what_is_on_record(tmp_path: Path) -> None:
-    """It needs image, runtime and the runtime's program, says that it is simulated, and any other program is refused."""
+    """It needs image, runtime and the runtime's program, and says that it is simulated; other programs are refused."""
     box = device(tmp_path, NANO)
     image = ImageState(present=True, id="sha256:1", architecture="arm64")
     assert done(box, leaving(ContainerImage(PYTORCH), image)).rc == 0
@@ -463,6 +463,26 @@ def test_a_folder_that_goes_takes_all_with_it(tmp_path: Path) -> None:
     again = "    - name: again\n      file: {path: /opt/app/conf, state: directory}\n"
     assert play(tmp_path, gone + again).bad == []
     assert seen(device(tmp_path), File("/opt/app/conf/app.ini")).type == "absent"
+
+
+def test_a_hard_link_is_one_file_under_two_names(tmp_path: Path) -> None:
+    """A second run finds that both names are of one file."""
+    tasks = """
+    - name: file
+      copy: {dest: /etc/a, content: x}
+    - name: link
+      file: {src: /etc/a, dest: /etc/b, state: hard}
+"""
+    assert play(tmp_path, tasks).bad == []
+    assert list(play(tmp_path, tasks).statuses.values()) == ["ok", "ok"]
+
+
+def test_a_unit_is_after_its_mask_what_it_was_before(tmp_path: Path) -> None:
+    """A masked unit does not start; unmasked it is as disabled as it was."""
+    masked = "    - name: off\n      systemd: {name: cron, enabled: no, state: stopped, masked: yes}\n"
+    assert play(tmp_path, f"{masked}    - name: on\n      systemd: {{name: cron, masked: no}}\n").bad == []
+    state = seen(device(tmp_path), Unit("cron"))
+    assert (state.load_state, state.unit_file_state, state.active_state) == ("loaded", "disabled", "inactive")
 
 
 def test_a_reboot_gives_a_new_boot_and_an_empty_run(tmp_path: Path) -> None:

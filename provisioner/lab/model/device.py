@@ -65,7 +65,10 @@ def token() -> str:
 
 @dataclass
 class Disk:
-    """What outlives a run: states as text, the boot, the birth (seconds since 1970), and the handlers owed, by user."""
+    """What outlives a run: states as text, the boot, the birth (seconds since 1970), and the handlers owed, by user.
+
+    `docker` is what the daemon runs with, None where it does not; `masked` what units were before they were masked.
+    """
 
     simulate: str
     born: int
@@ -73,6 +76,7 @@ class Disk:
     things: Things = field(default_factory=dict)
     owed: dict[str, list[str]] = field(default_factory=dict)
     docker: dict[str, Any] | None = None
+    masked: dict[str, str] = field(default_factory=dict)
 
 
 class Device:
@@ -107,7 +111,7 @@ class Device:
         """Return a copy to go back to."""
         things = {kind: dict(named) for kind, named in self.disk.things.items()}
         owed = {user: list(names) for user, names in self.disk.owed.items()}
-        return dataclasses.replace(self.disk, things=things, owed=owed)
+        return dataclasses.replace(self.disk, things=things, owed=owed, masked=dict(self.disk.masked))
 
     # Things.
 

@@ -191,6 +191,9 @@ def _kept(change: Change) -> FileState:
         return state
     if state.type == "file":
         state = _with_content(device, state, before)
+    if change.effect.script.name == "make_hard_link":
+        # Two names of one file have one inode.
+        return replace(state, facts=device.standing(str(change.effect.values[0])).facts)
     if state.facts is not None:
         return state
     return stamped(device, state, before, touched=change.effect.script.name == "touch_path")

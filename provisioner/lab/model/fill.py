@@ -64,7 +64,7 @@ def _free(taken: Iterable[object], *, system: bool) -> int:
 
 
 def _of_package(device: Device, effect: Effect, package: Package, state: PackageState) -> Known:
-    """A version is what apt offers; where the status is open too, the package is gone, or as it was and perhaps held."""
+    """A version is what apt offers; where the status is open too, the package is gone, or as it was, perhaps held."""
     now = device.held(package) or PackageState()
     if isinstance(state.status, Unknown) and isinstance(state.version, Unknown):
         held = now.installed and effect.script.name == "hold_packages"
@@ -101,8 +101,10 @@ def _group_of(device: Device, gid: str) -> str:
     return next((name for name, state in held if state and str(state.gid) == gid), gid)
 
 
-def _of_unit(_device: Device, _effect: Effect, _unit: Unit, _state: State) -> Known:
-    return {"load_state": "loaded", "unit_file_state": "enabled", "active_state": "active", "need_daemon_reload": False}
+def _of_unit(device: Device, _effect: Effect, unit: Unit, _state: State) -> Known:
+    """A unit that is unmasked is enabled or not as it was before."""
+    word = device.disk.masked.get(unit.name, "enabled")
+    return {"load_state": "loaded", "unit_file_state": word, "active_state": "active", "need_daemon_reload": False}
 
 
 def _of_image(device: Device, effect: Effect, image: ContainerImage, _state: ImageState) -> Known:
@@ -110,9 +112,9 @@ def _of_image(device: Device, effect: Effect, image: ContainerImage, _state: Ima
     named = (one.reference for one in effect.leaves if isinstance(one, ContainerImage))
     name = next((one for one in (image.reference, *named) if "@sha256:" in one), image.reference)
     digest = name.partition("@")[2] or name
-    for name in device.names(ContainerImage.kind):
-        other = device.held(ContainerImage(name))
-        if other is not None and other.present and name.endswith(f"@{digest}"):
+    for there in device.names(ContainerImage.kind):
+        other = device.held(ContainerImage(there))
+        if other is not None and other.present and there.endswith(f"@{digest}"):
             return {"id": other.id, "architecture": other.architecture}
     return {"id": image_id(device.registry, name), "architecture": "arm64"}
 

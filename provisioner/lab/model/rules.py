@@ -160,6 +160,8 @@ def _united(change: Change) -> None:
         stop_unit(change.device, name)
     elif now and verb == "reload" and name == DOCKER:
         start_docker(change.device)
+    if change.after.load_state == "masked" and change.before.load_state != "masked":
+        change.device.disk.masked[name] = str(change.before.unit_file_state or "disabled")
     if change.effect.script.name in ("daemon_reload", "unit_file"):
         daemon_reload(change.device)
     state = change.device.held(change.thing)
