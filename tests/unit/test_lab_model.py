@@ -479,8 +479,11 @@ def test_a_hard_link_is_one_file_under_two_names(tmp_path: Path) -> None:
 
 def test_a_unit_is_after_its_mask_what_it_was_before(tmp_path: Path) -> None:
     """A masked unit does not start; unmasked it is as disabled as it was."""
-    masked = "    - name: off\n      systemd: {name: cron, enabled: no, state: stopped, masked: yes}\n"
-    assert play(tmp_path, f"{masked}    - name: on\n      systemd: {{name: cron, masked: no}}\n").bad == []
+    off = "    - name: off\n      systemd: {name: cron, enabled: no, state: stopped}\n"
+    masked = "    - name: masked\n      systemd: {name: cron, masked: yes}\n"
+    assert play(tmp_path, off + masked).bad == []
+    assert "masked" in str(play(tmp_path, "    - name: start\n      service: {name: cron, state: started}\n").bad)
+    assert play(tmp_path, "    - name: on\n      systemd: {name: cron, masked: no}\n").bad == []
     state = seen(device(tmp_path), Unit("cron"))
     assert (state.load_state, state.unit_file_state, state.active_state) == ("loaded", "disabled", "inactive")
 

@@ -111,11 +111,11 @@ def _take_away(change: Change, name: str) -> None:
 
 
 def add_unit(device: Device, name: str, entry: Mapping[str, Any]) -> None:
-    """Give a device a unit, and start it if it is one that starts by itself."""
-    if device.held(Unit(name)) is None:
-        word = "static" if entry.get("static") else "enabled" if entry.get("active") else "disabled"
-        device.keep(Unit(name), UnitState(load_state="loaded", unit_file_state=word))
-    if entry.get("active"):
+    """Give a device a unit, and start it where it starts by itself and nobody has disabled or masked it."""
+    word = "static" if entry.get("static") else "enabled" if entry.get("active") else "disabled"
+    state = device.held(Unit(name)) or UnitState(load_state="loaded", unit_file_state=word)
+    device.keep(Unit(name), state)
+    if entry.get("active") and state.unit_file_state in ("enabled", "static"):
         start_unit(device, name)
 
 
