@@ -73,11 +73,13 @@ def converge(
 def image_service(fleet: Fleet) -> Any:
     """Return the controller's side of the images: registries, pins, and what a dry run saw."""
     from provisioner.jetson.images import ImageCatalogue
-    from provisioner.jetson.pins import lock_path
 
-    mirrors = dict.fromkeys(MIRRORED, fleet.lab.registry) if fleet.lab else {}
-    path = fleet.inventory.path or fleet.inventory.state_dir / "hosts.yaml"
-    return ImageCatalogue(lock_path(path), mirrors)
+    return ImageCatalogue(fleet.lock_path, registry_mirrors(fleet))
+
+
+def registry_mirrors(fleet: Fleet) -> dict[str, str]:
+    """Return where registries are asked instead of at their own address: a lab serves its own."""
+    return dict.fromkeys(MIRRORED, fleet.lab.registry) if fleet.lab else {}
 
 
 MIRRORED = ("nvcr.io", "docker.io", "ghcr.io")

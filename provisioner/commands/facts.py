@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .fleet import Fleet, Listeners, load_fleet, start_lab, warm_up
@@ -11,10 +12,12 @@ if TYPE_CHECKING:
     import argparse
 
     from provisioner.events import Event
+    from provisioner.jetson.observed import FactsState
 
 
 def run(options: argparse.Namespace) -> int:
     """Look at the facts of the hosts; return the exit code."""
+    from provisioner.jetson.observed import table_row
     from provisioner.report import Recap, exit_code
     from provisioner.report.errors import print_error
     from provisioner.report.facts import print_facts
@@ -24,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     start_lab(fleet, options)
     recap = Recap()
     lost = _Lost()
-    table = _gather(fleet, options, Listeners(recap, [lost]))
+    states = gather(fleet, options, Listeners(recap, [lost]))
+    table = {name: table_row(state) for name, state in states.items()}
     print_facts(table, sys.stdout, as_json=options.json)
     for error in lost.errors:
         print_error(error, sys.stderr)
@@ -48,9 +52,10 @@ class _Lost:
         return
 
 
-def _gather(fleet: Fleet, options: argparse.Namespace, listener: Listeners) -> dict[str, dict[str, Any]]:
+def gather(fleet: Fleet, options: argparse.Namespace, listener: Listeners) -> dict[str, FactsState]:
+    """Look at the facts of all hosts that can be reached."""
     from provisioner.errors import Source
-    from provisioner.jetson.observed import Facts, derive, table_row
+    from provisioner.jetson.observed import Facts, FactsState, derive
     from provisioner.playbook import Play, Playbook
     from provisioner.runner import Runner, Settings
 
@@ -58,7 +63,5 @@ def _gather(fleet: Fleet, options: argparse.Namespace, listener: Listeners) -> d
     play = Play(name="facts", hosts="all", hosts_source=here, source=here)
     settings = Settings(check=True, forks=options.forks, facts=Facts(), derive=derive)
     runner = Runner(fleet.inventory, fleet.modules, fleet.connect, listener, settings)
-    from pathlib import Path
-
     runner.run([Playbook(path=Path("facts"), plays=(play,))], fleet.hosts)
-    return {name: table_row(state) for name, state in runner.facts().items()}
+    return {name: state for name, state in runner.facts().items() if isinstance(state, FactsState)}

@@ -38,12 +38,21 @@ class Fleet:
     lab: Lab | None = None
     modules: Mapping[str, type[TaskType]] = field(default_factory=dict)
 
+    @property
+    def lock_path(self) -> Path:
+        """Return the file that holds the pins of this inventory."""
+        from provisioner.jetson.pins import lock_path
+
+        return lock_path(self.inventory.path or self.inventory.state_dir / "hosts.yaml")
+
     def connect(self, host: Host, become: bool) -> Transport:
         """Return a transport to a host; nothing is sent before its first batch."""
         if self.lab is not None and self.lab.backend == "model" and host.vars.get("simulate"):
             from provisioner.lab.model import model_transport
 
-            return model_transport(lab_name(self.inventory), host.name, str(host.vars["simulate"]), self.lab)
+            return model_transport(
+                lab_name(self.inventory), host.name, str(host.vars["simulate"]), self.lab, become=become
+            )
         from provisioner.transport import SshSession
         from provisioner.transport.link import SshTransport
 

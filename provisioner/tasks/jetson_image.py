@@ -104,7 +104,7 @@ PULL_MEANING = Script(
 case $(tail -n 3 -- "$1") in
 *'no space left on device'*) printf 'the disk is full: an image needs about 2.5 times its compressed size\n' ;;
 *'not yet valid'* | *'certificate has expired'*) printf 'is the clock of the device right?\n' ;;
-*'unauthorized'* | *'denied'*) printf 'a stale login? `docker logout` of that registry helps: the image is public\n' ;;
+*'unauthorized'* | *'denied'*) printf 'a stale login? docker logout REGISTRY helps, for the image is public\n' ;;
 *'lookup '*) printf 'the name of the registry does not resolve on the device\n' ;;
 esac
 """,
