@@ -245,8 +245,7 @@ class Effect:
 
     `leaves` is checked after the script ran: the observable has then to be in that state, Unknown fields aside.
     `witness` has to differ afterwards (a restart's InvocationID). `timeout` is in seconds, for its long commands.
-    `opaque` says that nothing can be told of what it does. `streams` says that it reports progress by `say`.
-    `ends_session` says that the device goes away (a reboot).
+    `opaque` says that nothing can be told of what it does. `ends_session` says that the device goes away (a reboot).
     """
 
     script: Script

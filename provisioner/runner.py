@@ -215,7 +215,9 @@ class Runner:
         if state.transport is None:
             self.emit(Doing(host=host, what="connecting"))
             state.transport = self.connect(state.host, state.privileged)
-        run = HostRun(self._scope(play, playbook, state), self._options(state, gate), self._heard(state), state.memory)
+        run = HostRun(
+            self._scope(play, playbook, state), self._options(play, state, gate), self._heard(state), state.memory
+        )
         self._drive(run.converge(), state.transport)
         self._take(state, run.summary)
 
@@ -283,11 +285,11 @@ class Runner:
             "playbook_dir": str(playbook.path.parent.absolute()),
         }
 
-    def _options(self, state: HostState, gate: Gate | None) -> Options:
+    def _options(self, play: Play, state: HostState, gate: Gate | None) -> Options:
         settings, name = self.settings, state.host.name
         return Options(
             check=settings.check,
-            force_handlers=settings.force_handlers,
+            force_handlers=settings.force_handlers or play.force_handlers,
             privileged=state.privileged,
             facts=settings.facts,
             derive=settings.derive,

@@ -82,9 +82,9 @@ def _texts(task: Task) -> Iterator[_Text]:
         if isinstance(condition.value, str) and not is_template(condition.value):
             yield _Text(condition.value, condition.source, expression=True)
     loop = (task.loop.items, task.loop.label) if task.loop else ()
-    flags = (task.become, task.ignore_errors, task.no_log, task.run_once, task.check_mode, task.diff)
+    flags = (task.become, task.ignore_errors, task.no_log, task.check_mode)
     braced = (*task.when, *(task.changed_when or ()), *(task.failed_when or ()))
-    parts = (*braced, *task.args.values(), *task.vars.values(), *task.environment.values(), *task.notify, *loop)
+    parts = (*braced, *task.args.values(), *task.vars.values(), *task.notify, *loop)
     for part in (*parts, task.become_user, *flags):
         if isinstance(part, Node):
             yield from _strings(part)

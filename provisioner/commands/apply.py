@@ -103,7 +103,7 @@ def _settings(
         become_user=get("become_user"),
         force_handlers=bool(get("force_handlers")),
         extra=extra,
-        options={"allow_restart": bool(get("allow_restart"))},
+        options={"allow_restart": bool(get("allow_restart")), "verbosity": options.verbose},
         services={"images": images, "now": time.time},
         facts=Facts(),
         derive=derive,

@@ -70,8 +70,9 @@ def load_fleet(
     from provisioner.undefined import undefined_names
 
     errors: list[InputError] = []
-    inventory = _attempt(partial(load_inventory, options.inventory), errors)
     paths = [path for name in playbooks if (path := _attempt(partial(find_playbook, name, options), errors))]
+    beside = tuple(dict.fromkeys(path.parent for path in paths if SHIPPED not in path.parents))
+    inventory = _attempt(partial(load_inventory, options.inventory, vars_dirs=beside), errors)
     loaded = [book for path in paths if (book := _attempt(partial(load_playbook, path, task_types()), errors))]
     hosts: tuple[Host, ...] = ()
     if inventory is not None:
@@ -138,6 +139,13 @@ def start_lab(fleet: Fleet, options: argparse.Namespace) -> None:
         return
     from provisioner import lab
 
+    real = [host for host in fleet.hosts if not host.vars.get("simulate")]
+    if real:
+        raise InputError(
+            f"{real[0].name} is a real device, and other hosts are simulated: their images must not be mixed",
+            source=real[0].source,
+            hint="keep simulated devices in an inventory of their own, or choose with --limit",
+        )
     devices = simulated(fleet.inventory.hosts)
     fleet.lab = lab.ensure(lab_name(fleet.inventory), devices, backend=options.lab_backend)
     print(fleet.lab.banner, file=sys.stderr)

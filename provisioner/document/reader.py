@@ -98,7 +98,7 @@ class _Builder:
         self.open: set[int] = set()
 
     def document(self, text: str, *, empty: bool) -> Node:
-        import yaml  # noqa: PLC0415 - start-up time
+        import yaml
 
         self._refuse(text)
         try:

@@ -126,8 +126,8 @@ def finish(outcome: Outcome, reply: Finished) -> None:
     try:
         failed = verdict(item, task.failed_when, result, otherwise=reply.rc != 0) or refused
         changed = verdict(item, task.changed_when, result, otherwise=True)
-    except InputError as error:
-        failed, changed, outcome.hint = True, True, str(error)
+    except (InputError, NotYetKnown) as error:
+        failed, changed, outcome.hint = True, True, f"changed_when or failed_when cannot be told: {error}"
     outcome.status = "failed" if failed else "changed" if changed else "ok"
     if failed:
         outcome.message = result["msg"] = why_failed(plan, reply)

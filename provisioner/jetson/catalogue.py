@@ -332,9 +332,9 @@ def _checked(good: bool, raw: Any, wanted: str, where: Source) -> Any:
 
 
 def _load(kind: type[Row], name: str) -> Row:
-    from importlib.resources import files  # noqa: PLC0415 - start-up time
+    from importlib.resources import files
 
-    import yaml  # noqa: PLC0415
+    import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = files("provisioner.jetson").joinpath(name).read_text("utf-8")

@@ -172,7 +172,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _render(pins: Mapping[Key, Pin]) -> str:
-    import yaml  # noqa: PLC0415 - start-up time
+    import yaml
 
     body = {"version": VERSION, "pins": [_plain(pins[key]) for key in sorted(pins)]}
     return HEADER + yaml.safe_dump(body, sort_keys=False, width=200)
@@ -184,7 +184,7 @@ def _plain(pin: Pin) -> dict[str, Any]:
 
 
 def _parse(text: str, path: str) -> list[Pin]:
-    import yaml  # noqa: PLC0415 - start-up time
+    import yaml
 
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -237,7 +237,7 @@ class Registry:
 
     def _token(self, challenge: str, name: Reference) -> str:
         """Return an anonymous token for pulling, or "" where the challenge is none that can be met without a login."""
-        from urllib.parse import urlencode, urlsplit  # noqa: PLC0415 - start-up time
+        from urllib.parse import urlencode, urlsplit
 
         asked = _challenge(challenge)
         realm = asked.get("realm", "")
@@ -275,9 +275,9 @@ _RETRIED = frozenset({0, 500, 502, 503, 504})
 
 
 def _once(url: str, token: str | None, timeout_s: float) -> _Answer:
-    from http.client import HTTPException  # noqa: PLC0415 - start-up time
-    from urllib.error import HTTPError  # noqa: PLC0415
-    from urllib.request import Request  # noqa: PLC0415
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import Request
 
     request = Request(url, headers={"Accept": _ACCEPT, "User-Agent": "jetson-provisioner"})  # noqa: S310 - http(s) only
     if token:
@@ -295,8 +295,8 @@ def _once(url: str, token: str | None, timeout_s: float) -> _Answer:
 
 def _opener(url: str) -> OpenerDirector:
     """Return an opener that asks the environment's proxy, except for this machine itself."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up time
-    from urllib.request import ProxyHandler, build_opener  # noqa: PLC0415
+    from urllib.parse import urlsplit
+    from urllib.request import ProxyHandler, build_opener
 
     return build_opener(ProxyHandler({})) if urlsplit(url).hostname in _LOOPBACK else build_opener()
 
@@ -398,7 +398,7 @@ def _media_type(body: dict[str, Any]) -> str:
 
 def _challenge(header: str) -> dict[str, str]:
     """Return the parameters of a Bearer challenge: realm, service, scope; empty for another scheme."""
-    from urllib.request import parse_http_list, parse_keqv_list  # noqa: PLC0415 - start-up time
+    from urllib.request import parse_http_list, parse_keqv_list
 
     scheme, _, rest = header.partition(" ")
     if scheme.lower() != "bearer":

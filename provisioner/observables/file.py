@@ -101,7 +101,7 @@ size=${line%%|*}
 [ "$owner" != UNKNOWN ] || owner=$uid
 [ "$group" != UNKNOWN ] || group=$gid
 case $mode in ?) mode=000$mode ;; ??) mode=00$mode ;; ???) mode=0$mode ;; esac
-case $kind in reg*) kind=file ;; dir*) kind=directory ;; sym*) kind=link mode= ;; *) kind=other ;; esac
+case $kind in reg*) kind='file' ;; dir*) kind='directory' ;; sym*) kind='link' mode= ;; *) kind='other' ;; esac
 printf 'type=%s\n' "$kind"
 printf 'real=%s\n' "$(escape "$real")"
 printf 'owner=%s\ngroup=%s\n' "$owner" "$group"

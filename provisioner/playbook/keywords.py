@@ -4,14 +4,13 @@ from __future__ import annotations
 
 SHARED = frozenset(
     {
-        "name", "vars", "tags", "become", "become_user", "become_method", "environment", "any_errors_fatal",
-        "no_log", "check_mode", "diff", "run_once", "ignore_errors",
+        "name", "vars", "tags", "become", "become_user", "become_method", "no_log", "check_mode", "ignore_errors",
     }
 )  # fmt: skip
 PLAY = frozenset(
     {
-        "name", "hosts", "vars", "vars_files", "tags", "become", "become_user", "become_method", "environment",
-        "any_errors_fatal", "gather_facts", "serial", "max_fail_percentage", "force_handlers",
+        "name", "hosts", "vars", "vars_files", "tags", "become", "become_user", "become_method", "any_errors_fatal",
+        "gather_facts", "serial", "max_fail_percentage", "force_handlers",
         "pre_tasks", "tasks", "post_tasks", "handlers",
     }
 )  # fmt: skip
@@ -24,6 +23,10 @@ IMPORTS = ("import_tasks", "include_tasks")
 _LOOP = "write `loop:` with a list instead"
 _INVENTORY = "set it in the inventory"
 UNSUPPORTED: dict[str, str | None] = {
+    "environment": "set the variables in the command: `shell: NAME=value program`",
+    "run_once": "give it a play of its own, with `hosts:` of one host",
+    "diff": "`no_log: true` keeps a task's content from being shown",
+    "any_errors_fatal": "write it on the play",
     "action": "write the module's name as the key",
     "local_action": "tasks run on the devices only",
     "delegate_to": "tasks run on the devices only",

@@ -52,10 +52,6 @@ class Task:
     failed_when: tuple[ScalarNode, ...] | None = None
     no_log: Flag = False
     check_mode: Flag | None = None
-    diff: Flag | None = None
-    run_once: Flag = False
-    any_errors_fatal: Flag | None = None
-    environment: Mapping[str, Node] = field(default_factory=dict)
 
     def place(self, path: tuple[object, ...] = ()) -> Source:
         """Return where an argument, or a part of one, was written."""
@@ -89,7 +85,6 @@ class Play:
     max_fail_percentage: float | None = None
     tags: tuple[str, ...] = ()
     force_handlers: bool = False
-    environment: Mapping[str, Node] = field(default_factory=dict)
 
     def everything(self) -> Iterator[Task]:
         """Yield the tasks, then the handlers."""

@@ -76,7 +76,7 @@ class _PlayReader:
         """Return the play; mistakes are with the words."""
         self._keys()
         hosts = self.node.get("hosts")
-        scope = Scope(tags=self._get("tags", self.words.names, ()), environment=self._mapping("environment"))
+        scope = Scope(tags=self._get("tags", self.words.names, ()))
         tasks = [task for part in ("pre_tasks", "tasks", "post_tasks") for task in self._tasks(part, scope)]
         handlers = self._tasks("handlers", scope)
         self._notified((*tasks, *handlers), handlers)
@@ -98,7 +98,6 @@ class _PlayReader:
             max_fail_percentage=self._take("max_fail_percentage", float, None),
             tags=scope.tags,
             force_handlers=self._take("force_handlers", bool, default=False),
-            environment=scope.environment,
         )
 
     def _get(self, name: str, read: Any, default: Any = None) -> Any:

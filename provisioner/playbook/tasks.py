@@ -30,16 +30,12 @@ class Scope:
     become: Flag | None = None
     become_user: ScalarNode | None = None
     vars: Mapping[str, Node] = field(default_factory=dict)
-    environment: Mapping[str, Node] = field(default_factory=dict)
     ignore_errors: Flag = False
     no_log: Flag = False
-    run_once: Flag = False
     check_mode: Flag | None = None
-    diff: Flag | None = None
-    any_errors_fatal: Flag | None = None
 
 
-_FLAGS = ("become", "ignore_errors", "no_log", "run_once", "check_mode", "diff", "any_errors_fatal")
+_FLAGS = ("become", "ignore_errors", "no_log", "check_mode")
 
 
 class TaskReader:
@@ -135,7 +131,6 @@ class TaskReader:
             notify=(*outer.notify, *self._read(item, "notify", words.scalars)),
             become_user=self._read(item, "become_user", words.text, outer.become_user),
             vars={**outer.vars, **self._read(item, "vars", words.mapping, {})},
-            environment={**outer.environment, **self._read(item, "environment", words.mapping, {})},
             **flags,
         )
 

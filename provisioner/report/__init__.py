@@ -40,11 +40,11 @@ class Reporter(Protocol):
 def report_for(stream: TextIO, *, verbosity: int = 0, diff: bool = False) -> Reporter:
     """Return the report that suits a stream: live on a terminal that can move its cursor, else plain lines."""
     if stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        from rich.console import Console  # noqa: PLC0415 - 70 ms that a pipe does not pay
+        from rich.console import Console
 
-        from provisioner.report.live import LiveReport  # noqa: PLC0415
+        from provisioner.report.live import LiveReport
 
         return LiveReport(Console(file=stream, highlight=False, markup=False, emoji=False), verbosity, diff=diff)
-    from provisioner.report.plain import PlainReport  # noqa: PLC0415
+    from provisioner.report.plain import PlainReport
 
     return PlainReport(stream, verbosity, diff=diff)

@@ -101,6 +101,6 @@ def cells(char: str) -> int:
     """Return how many columns a character takes on a terminal."""
     if char.isascii():
         return 1
-    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - few errors need it
+    from unicodedata import combining, east_asian_width
 
     return 0 if combining(char) else 1 + (east_asian_width(char) in "WF")

@@ -23,7 +23,7 @@ def print_facts(table: Mapping[str, Mapping[str, object]], stream: TextIO, *, as
     if as_json:
         stream.write(json.dumps(_plain(table), indent=2) + "\n")
         return
-    from rich.console import Console  # noqa: PLC0415 - JSON does without
+    from rich.console import Console
 
     narrow = Console(file=stream, highlight=False, markup=False, emoji=False)
     console = narrow if stream.isatty() else Console(file=stream, width=max(narrow.width, 160), no_color=True)
@@ -37,8 +37,8 @@ def print_facts(table: Mapping[str, Mapping[str, object]], stream: TextIO, *, as
 def _part(
     table: Mapping[str, Mapping[str, object]], hosts: Sequence[str], names: Sequence[str], stream: TextIO
 ) -> Table:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
 
     part = RichTable(box=SIMPLE_HEAD, pad_edge=False, safe_box=True)
     part.add_column("", style="bold", overflow="fold")
@@ -50,7 +50,7 @@ def _part(
 
 
 def _cell(value: object, stream: TextIO) -> Text:
-    from rich.text import Text as RichText  # noqa: PLC0415 - it is never read as markup
+    from rich.text import Text as RichText
 
     return RichText(encodable(one_line(_words(value)), stream))
 

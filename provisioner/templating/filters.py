@@ -40,7 +40,7 @@ def _ordinary(value: object) -> object:
 
 
 def to_yaml(value: object, default_flow_style: bool | None = None, **options: Any) -> str:
-    import yaml  # noqa: PLC0415 - start-up time
+    import yaml
 
     options = {"allow_unicode": True, "default_flow_style": default_flow_style, **options}
     return str(yaml.dump(_ordinary(value), Dumper=yaml.SafeDumper, **options))
@@ -51,7 +51,7 @@ def to_nice_yaml(value: object, indent: int = 4, **options: Any) -> str:
 
 
 def from_yaml(text: object) -> object:
-    import yaml  # noqa: PLC0415
+    import yaml
 
     return yaml.safe_load(text) if isinstance(text, str) else text
 

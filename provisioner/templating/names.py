@@ -28,9 +28,9 @@ def used_names(text: str, *, expression: bool = False) -> frozenset[str]:
 
 @functools.lru_cache(_CACHED)
 def _used(text: str, expression: bool) -> frozenset[str]:
-    from jinja2 import meta  # noqa: PLC0415 - start-up time
+    from jinja2 import meta
 
-    from provisioner.templating.environment import environment  # noqa: PLC0415
+    from provisioner.templating.environment import environment
 
     tree = _tree(text, expression)
     if tree is None:
@@ -45,7 +45,7 @@ def guarded_names(text: str, *, expression: bool = False) -> frozenset[str]:
 
 @functools.lru_cache(_CACHED)
 def _guarded(text: str, expression: bool) -> frozenset[str]:
-    from jinja2 import nodes  # noqa: PLC0415
+    from jinja2 import nodes
 
     tree = _tree(text, expression)
     found: set[str] = set()
@@ -62,7 +62,7 @@ def is_volatile(text: str, *, expression: bool = False) -> bool:
 
 @functools.lru_cache(_CACHED)
 def _volatile(text: str, expression: bool) -> bool:
-    from jinja2 import nodes  # noqa: PLC0415
+    from jinja2 import nodes
 
     tree = _tree(text, expression)
     if tree is None:
@@ -90,9 +90,9 @@ def syntax_error(text: str, *, expression: bool = False) -> tuple[str, int] | No
 
 @functools.lru_cache(_CACHED)
 def _syntax(text: str, expression: bool) -> tuple[str, int] | None:
-    import jinja2  # noqa: PLC0415
+    import jinja2
 
-    from provisioner.templating.environment import environment, parse  # noqa: PLC0415
+    from provisioner.templating.environment import environment, parse
 
     try:
         environment().compile(parse(text, expression=expression))
@@ -103,8 +103,8 @@ def _syntax(text: str, expression: bool) -> tuple[str, int] | None:
 
 def explain(error: Any) -> str:
     """Return a syntax error's message, with a guess at a misspelt filter or test."""
-    from provisioner.document import near  # noqa: PLC0415
-    from provisioner.templating.environment import environment  # noqa: PLC0415
+    from provisioner.document import near
+    from provisioner.templating.environment import environment
 
     message = (error.message or "syntax error").rstrip(".")
     found = re.match(r"No (filter|test) named '(.*)'", message)
@@ -115,9 +115,9 @@ def explain(error: Any) -> str:
 
 
 def _tree(text: str, expression: bool) -> nodes.Template | None:
-    import jinja2  # noqa: PLC0415
+    import jinja2
 
-    from provisioner.templating.environment import parse  # noqa: PLC0415
+    from provisioner.templating.environment import parse
 
     try:
         return parse(text, expression=expression)

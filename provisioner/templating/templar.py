@@ -59,7 +59,7 @@ class Templar:
         """Return a keyword's yes or no."""
         if not isinstance(value, ScalarNode):
             return value
-        from provisioner.document import decode  # noqa: PLC0415 - seldom needed
+        from provisioner.document import decode
 
         return decode(self.render(value), bool, value.source)
 
@@ -73,7 +73,7 @@ class Templar:
         newline_sequence: str = "\n",
     ) -> str:
         """Return the text that a template file makes; `name` is its path, for messages."""
-        from provisioner.templating import environment as jinja  # noqa: PLC0415 - start-up time
+        from provisioner.templating import environment as jinja
 
         options, template_source, skipped = _header(template_source, trim_blocks, lstrip_blocks)
         template: Any = None
@@ -119,7 +119,7 @@ class Templar:
         return self._guarded(lambda: settle(self._compiled(text), pending=True), source)
 
     def _compiled(self, text: str, *, expression: bool = False) -> Any:
-        from provisioner.templating.environment import compiled  # noqa: PLC0415 - start-up time
+        from provisioner.templating.environment import compiled
 
         return compiled(text, expression=expression)(self._scope)
 
@@ -144,9 +144,9 @@ class Templar:
 
     def _explained(self, error: Exception, place: Source | None) -> InputError | None:
         """Return Jinja's errors as ours."""
-        import jinja2  # noqa: PLC0415 - start-up time
+        import jinja2
 
-        from provisioner.templating.environment import MissingError  # noqa: PLC0415
+        from provisioner.templating.environment import MissingError
 
         if isinstance(error, MissingError):
             return self._undefined(error, place)
@@ -226,13 +226,13 @@ _BUILT_IN: Mapping[str, Callable[[_Scope], Any]] = {
 
 
 def _globals() -> Mapping[str, Any]:
-    from provisioner.templating.environment import environment  # noqa: PLC0415 - start-up time
+    from provisioner.templating.environment import environment
 
     return environment().globals
 
 
 def _undefined(name: str, error: UndefinedVariable) -> Any:
-    from provisioner.templating.environment import Undefined  # noqa: PLC0415 - start-up time
+    from provisioner.templating.environment import Undefined
 
     return Undefined(name=name, exc=lambda _: error)
 

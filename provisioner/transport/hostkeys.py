@@ -91,7 +91,7 @@ class UnknownHostKey(Refused):
         scan = f"ssh-keyscan -t {key.kind.removeprefix('ssh-')} -p {port} {host} >> {store}"
         super().__init__(
             f"the host key of {name} is not known: {key}{note}",
-            hint=f"compare the fingerprint on the device, then `provision onboard {host}`, or `{scan}`",
+            hint=f"compare the fingerprint on the device, then `{scan}`",
         )
 
 

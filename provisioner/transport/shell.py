@@ -79,7 +79,7 @@ def boot_command(marker: str, prompt: str, *, become: bool, password: bool) -> s
 
 def request(channel: paramiko.Channel, kind: str, argument: str) -> None:
     """Ask for an exec or a subsystem without waiting for the answer: a refusal closes the channel."""
-    from paramiko import Message, common  # noqa: PLC0415 - start-up time
+    from paramiko import Message, common
 
     message = Message()
     message.add_byte(common.cMSG_CHANNEL_REQUEST)
@@ -161,7 +161,7 @@ class Shell:
         if password is None or not self._verified:
             raise Refused(
                 "sudo wants a password, and the host key was not verified: it is not sent",
-                hint="verify the host key first: `provision onboard`",
+                hint="verify the host key first, and put it into known_hosts",
             )
         self._send_all(password.reveal().encode() + b"\n")
 
@@ -343,7 +343,7 @@ class Shell:
 
 def open_channel(transport: paramiko.Transport, name: str, timeout: float = 30.0) -> paramiko.Channel:
     """Return a new session channel, or say why there is none."""
-    import paramiko  # noqa: PLC0415 - start-up time
+    import paramiko
 
     try:
         return transport.open_session(timeout=timeout)

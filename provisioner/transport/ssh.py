@@ -30,7 +30,7 @@ def warm_up() -> threading.Thread:
     """Import what is slow to import in the background, and return the thread that does."""
 
     def load() -> None:
-        import provisioner.transport.connect  # noqa: F401, PLC0415
+        import provisioner.transport.connect  # noqa: F401
 
     thread = threading.Thread(target=load, name="warm-up", daemon=True)
     thread.start()
@@ -52,7 +52,7 @@ class SshSession:
 
         With a become password the answer is waited for here, since nothing may be sent before it.
         """
-        from provisioner.transport.connect import connect  # noqa: PLC0415 - start-up time
+        from provisioner.transport.connect import connect
 
         self._link = connect(self.target)
         try:
@@ -81,7 +81,7 @@ class SshSession:
 
     def put(self, source: Path | bytes, remote: str, progress: Progress | None = None) -> None:
         """Write a file on the device as the login user, readable by nobody else."""
-        import paramiko  # noqa: PLC0415 - start-up time
+        import paramiko
 
         try:
             self._upload(source, remote, progress)
@@ -122,7 +122,7 @@ class SshSession:
             raise OSError(f"only {there} of {done} bytes arrived")
 
     def _files(self) -> paramiko.SFTPClient:
-        import paramiko  # noqa: PLC0415 - start-up time
+        import paramiko
 
         if self._sftp is None:
             channel = open_channel(self._connected().transport, self.target.name)

@@ -23,8 +23,8 @@ SYSTEM = Path("/etc/ssh/ssh_config")
 
 def load(path: Path | None, *, user: str | None = None, port: int | None = None) -> SSHConfig:
     """Return the parsed configuration; user and port, if given, win over what the files say."""
-    from paramiko.config import SSHConfig  # noqa: PLC0415 - start-up time
-    from paramiko.ssh_exception import ConfigParseError  # noqa: PLC0415
+    from paramiko.config import SSHConfig
+    from paramiko.ssh_exception import ConfigParseError
 
     text = _given(user, port) + "".join(f"{_text(file, file.stat().st_mtime_ns)}\n" for file in _files(path))
     try:

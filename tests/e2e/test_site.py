@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from conftest import User, needs_namespaces, results
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = needs_namespaces
 
@@ -24,12 +21,17 @@ IMAGES = {
 
 
 @pytest.fixture(scope="module")
-def told(lab: User) -> Iterator[dict[str, Any]]:
-    """Yield what a dry run, the apply after it, a second apply and a last dry run told."""
+def told(lab: User) -> dict[str, Any]:
+    """Return what a dry run, the apply after it, a second apply and a last dry run told."""
     steps = {}
-    for name, arguments in {"dry": ["--dry-run"], "apply": [], "again": [], "after": ["--dry-run", "--exit-code"]}.items():
+    for name, arguments in {
+        "dry": ["--dry-run"],
+        "apply": [],
+        "again": [],
+        "after": ["--dry-run", "--exit-code"],
+    }.items():
         steps[name] = lab.apply(INVENTORY, *arguments)
-    yield {"user": lab, **steps}
+    return {"user": lab, **steps}
 
 
 def claim(result: dict[str, Any]) -> tuple[Any, ...]:

@@ -50,7 +50,7 @@ TABLE = [
     ),
     pytest.param(
         '{\n  "runtimes": {\n    "nvidia": {\n      "path": "nvidia-container-runtime",\n      "runtimeArgs": []\n'
-        '    }\n  }\n}\n',
+        "    }\n  }\n}\n",
         '{\n  "runtimes": {\n    "nvidia": {\n      "path": "nvidia-container-runtime",\n      "runtimeArgs": []\n'
         '    }\n  },\n  "default-runtime": "nvidia"\n}\n',
         id="JetPack 4, two spaces: one line is added",
@@ -70,9 +70,7 @@ TABLE = [
         '    "default-runtime": "nvidia"\n}\n',
         id="another runtime is kept",
     ),
-    pytest.param(
-        '{\r\n    "runtimes": {}\r\n}\r\n', FRESH.replace("\n", "\r\n"), id="the line ends of another system"
-    ),
+    pytest.param('{\r\n    "runtimes": {}\r\n}\r\n', FRESH.replace("\n", "\r\n"), id="the line ends of another system"),
     pytest.param(
         '{\n    "runtimes": {\n        "nvidia": {\n            "path": "/opt/other",\n            "args": ["a"]\n'
         '        }\n    },\n    "default-runtime": "nvidia"\n}\n',
@@ -82,7 +80,8 @@ TABLE = [
     ),
     pytest.param(
         '{"default-runtime": "nvidia", "runtimes": null}',
-        '{"default-runtime": "nvidia", "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "runtimeArgs": []}}}',
+        '{"default-runtime": "nvidia", '
+        '"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "runtimeArgs": []}}}',
         id="null is nothing",
     ),
 ]
@@ -144,7 +143,9 @@ JSON = st.recursive(
 
 
 @given(
-    st.dictionaries(st.text(max_size=6).filter(lambda key: key not in ("runtimes", "default-runtime")), JSON, max_size=4),
+    st.dictionaries(
+        st.text(max_size=6).filter(lambda key: key not in ("runtimes", "default-runtime")), JSON, max_size=4
+    ),
     st.dictionaries(st.text(max_size=6), st.fixed_dictionaries({"path": st.text(max_size=5)}), max_size=2),
     st.sampled_from([None, 0, 2, 4, "\t"]),
     st.booleans(),

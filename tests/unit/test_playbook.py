@@ -53,7 +53,6 @@ def test_a_play_with_everything(tmp_path: Path) -> None:
           max_fail_percentage: 20
           force_handlers: true
           tags: [a, b]
-          environment: {HTTP_PROXY: "{{ proxy }}"}
           vars: {x: "{{ y }}"}
           vars_files: [more.yml]
           pre_tasks: [{debug: }]
@@ -70,7 +69,7 @@ def test_a_play_with_everything(tmp_path: Path) -> None:
     assert plain(play.vars["x"]) == "{{ y }}"
     assert plain(play.vars_files["z"]) == 1
     assert [args(task) for task in play.tasks] == [{}, {"msg": 1}, {"msg": 2}]
-    assert all(task.tags == ("a", "b") and "HTTP_PROXY" in task.environment for task in play.tasks)
+    assert all(task.tags == ("a", "b") for task in play.tasks)
     assert play.handlers[0].listen == ("topic",)
 
 
@@ -93,9 +92,6 @@ def test_a_task_with_everything(tmp_path: Path) -> None:
   failed_when: [out.rc != 0]
   no_log: true
   check_mode: no
-  diff: no
-  run_once: yes
-  environment: {A: b}
 """
     playbook = load(tmp_path, "- hosts: all\n  handlers: [{name: h, debug: }]\n  tasks:\n" + _indented(text))
     (task,) = playbook.plays[0].tasks
@@ -103,13 +99,11 @@ def test_a_task_with_everything(tmp_path: Path) -> None:
     assert [node.value for node in task.when] == ["a", "b == 1"]
     assert task.loop is not None
     assert (task.loop.var, task.loop.index_var, task.loop.flatten) == ("it", "i", False)
-    assert (task.register, task.tags, task.ignore_errors, task.no_log, task.run_once) == (
-        "out", ("x", "y"), True, True, True,
-    )  # fmt: skip
+    assert (task.register, task.tags, task.ignore_errors, task.no_log) == ("out", ("x", "y"), True, True)
     assert not isinstance(task.become, bool)
     assert task.become
     assert task.become.text == "{{ root }}"
-    assert (task.check_mode, task.diff) == (False, False)
+    assert task.check_mode is False
     assert [node.value for node in task.changed_when or ()] == [False]
     assert [node.value for node in task.failed_when or ()] == ["out.rc != 0"]
     assert (task.source.line, task.place(("content",)).line) == (4, 5)

@@ -116,7 +116,7 @@ def test_a_diff_is_what_patch_applies(old: list[str], new: list[str], old_end: b
 
 
 def _patched(before: bytes, text: str) -> bytes:
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file")

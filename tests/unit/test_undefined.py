@@ -34,7 +34,6 @@ def found(folder: Path, text: str, head: str = "", known: frozenset[str] = froze
         "- debug:\n  loop: '{{ nothing }}'",
         "- debug:\n  vars: {x: '{{ nothing }}'}",
         "- debug:\n  name: do {{ nothing }}",
-        "- debug:\n  environment: {X: '{{ nothing }}'}",
         "- debug:\n  become: '{{ nothing }}'",
         "- debug:\n  changed_when: nothing",
         "- debug:\n  loop: []\n  loop_control: {label: '{{ nothing }}'}",
