@@ -26,8 +26,8 @@ BACKENDS = ("namespace", "container", "model")
 USER = "nvidia"
 _PATIENCE = 60.0
 _WHAT = {
-    "namespace": "real SSH servers on 127.0.0.1, each with a root and namespaces of its own",
-    "model": "states held as data, without shell and without SSH",
+    "namespace": "real SSH servers on loopback",
+    "model": "states as data, no shell, no SSH",
 }
 
 

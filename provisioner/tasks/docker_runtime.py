@@ -278,8 +278,10 @@ class DockerRuntime(TaskType):
         """Tell whether the daemon runs with what the file says; it may have been changed by hand and not restarted."""
         if not known(docker.answers):
             return False
-        default = not self.default or known(docker.default_runtime) == self.runtime
-        return default and self.runtime in (known(docker.runtimes) or ())
+        # Docker does not start with a default runtime that it does not have.
+        if self.default:
+            return known(docker.default_runtime) == self.runtime
+        return self.runtime in (known(docker.runtimes) or ())
 
     def _effect(
         self,
