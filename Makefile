@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS_READY := $(VENV)/.tests-ready
 
-.PHONY: run test check format clean
+.PHONY: run test check bench format clean
 
 run: $(READY)
 	$(BIN)/provision apply inventory/lab.yaml
@@ -17,6 +17,9 @@ check: $(TESTS_READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/style
+
+bench: $(TESTS_READY)
+	$(BIN)/python bench/figures.py
 
 format: $(TESTS_READY)
 	$(BIN)/ruff format .

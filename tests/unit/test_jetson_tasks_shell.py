@@ -46,7 +46,7 @@ pull*)
   n=$(($(cat "$ROOT/pulls" 2>/dev/null || echo 0) + 1))
   echo "$n" >"$ROOT/pulls"
   printf 'aaaaaaaaaaaa: Pulling fs layer\nbbbbbbbbbbbb: Pulling fs layer\naaaaaaaaaaaa: Pull complete\n'
-  sleep 0.5
+  [ ! -e "$ROOT/slow" ] || /usr/bin/sleep 0.3
   if [ "$n" -le "$(cat "$ROOT/breaks" 2>/dev/null || echo 0)" ]; then cat "$ROOT/why"; exit 1; fi
   printf 'bbbbbbbbbbbb: Pull complete\n'
   echo "$2" >>"$ROOT/images" ;;
@@ -67,7 +67,7 @@ if [ -e "$ROOT/old" ]; then echo 'unknown flag: --validate' >&2; exit 125; fi
 if grep -q refused "$3"; then echo "unable to configure the Docker daemon with file $3: no" >&2; exit 1; fi
 """,
     "journalctl": "echo 'dockerd: it is broken'",
-    "sleep": 'case $1 in 0.*) exec /usr/bin/sleep "$1" ;; esac; log "sleep $1"',
+    "sleep": 'case $1 in 0.*) exec /usr/bin/sleep 0.05 ;; esac; log "sleep $1"',
     "dpkg-query": "case $4 in gone) exit 1 ;; half) echo config-files ;; *) echo installed ;; esac",
     "apt-mark": 'log "apt-mark $*"',
 }
@@ -236,6 +236,7 @@ def pull(device: Device, layers: str = "aaaaaaaaaaaa:700 bbbbbbbbbbbb:300") -> s
 
 def test_a_pull_tells_how_far_it_is_and_tags_what_came(device: Device) -> None:
     """Bytes and layers are said whenever they move: `pull DONE TOTAL N/M layers`."""
+    device.write("slow")
     done = pull(device)
     assert done.returncode == 0, done.stderr
     assert "pull 700 1000 1/2 layers" in device.read("said")
@@ -244,12 +245,14 @@ def test_a_pull_tells_how_far_it_is_and_tags_what_came(device: Device) -> None:
 
 def test_layers_of_unknown_size_count_the_same(device: Device) -> None:
     """Without the sizes of the layers half of them is half of the bytes."""
+    device.write("slow")
     assert pull(device, "").returncode == 0
     assert "pull 500 1000 1/2 layers" in device.read("said")
 
 
 def test_bytes_that_are_still_coming_count(device: Device) -> None:
     """What Docker has of a layer in its temporary file is counted, and never more than all."""
+    device.write("slow")
     (device.root / "tmp").mkdir()
     (device.root / "tmp" / "GetImageBlob1").write_bytes(b"x" * 120)
     assert pull(device).returncode == 0
