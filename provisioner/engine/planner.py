@@ -130,5 +130,9 @@ def finish(outcome: Outcome, reply: Finished) -> None:
         failed, changed, outcome.hint = True, True, f"changed_when or failed_when cannot be told: {error}"
     outcome.status = "failed" if failed else "changed" if changed else "ok"
     if failed:
-        outcome.message = result["msg"] = why_failed(plan, reply)
+        explained = result.get("msg") if result.get("hint") and not refused else None
+        outcome.message = result["msg"] = str(explained or why_failed(plan, reply))
+        outcome.hint = outcome.hint or result.get("hint")
+    elif result.get("msg"):
+        outcome.message = str(result["msg"])
     outcome.result = {**result, "changed": changed, "failed": failed}

@@ -41,6 +41,7 @@ Requests = Generator[Batch, Iterable[Reply], None]
 STALE_LIMIT = 3
 LOOK_LIMIT = 25
 RETURN_LIMIT = 10
+AMOUNTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,7 +341,7 @@ class HostRun:
             step = min(outcome.at.position + 1, self.total)
             self.emit(Doing(host=self.host, what=outcome.item.label, step=step, steps=self.total))
         elif isinstance(reply, Progress):
-            self.emit(Progressed(host=self.host, text=reply.text))
+            self.emit(_progressed(self.host, reply.text))
         elif isinstance(reply, Waiting):
             self.emit(Doing(host=self.host, what=f"waiting for another run on the device ({reply.owner})"))
         elif isinstance(reply, Busy):
@@ -464,6 +465,15 @@ class HostRun:
         if not self.summary.not_done:
             rest = self.agenda.entries[self.cursor.position :]
             self.summary.not_done = tuple(entry.task.name for entry in rest if entry.task)
+
+
+def _progressed(host: str, text: str) -> Progressed:
+    """Return what an effect said by `say`: WHAT DONE TOTAL REST with amounts in bytes, or any text."""
+    words = text.split(" ", 3)
+    if len(words) < AMOUNTS or not (words[1].isdecimal() and words[2].isdecimal()):
+        return Progressed(host=host, text=text)
+    rest = " ".join([words[0], *words[3:]])
+    return Progressed(host=host, text=rest, done=int(words[1]), total=int(words[2]))
 
 
 def _calmed(effect: Effect) -> Effect:
