@@ -10,8 +10,9 @@ from .fleet import Fleet, Listeners, extra_vars, load_fleet, start_lab, warm_up
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from provisioner.document import Caution
     from provisioner.engine import Outcome
     from provisioner.playbook import Playbook
     from provisioner.report import Reporter
@@ -39,9 +40,21 @@ def known_names(extra: Mapping[str, Any]) -> frozenset[str]:
 
 
 def warn(playbooks: Sequence[Playbook], fleet: Fleet) -> None:
-    """Tell of what was read otherwise than it was probably meant."""
-    for caution in (*fleet.inventory.warnings, *(one for book in playbooks for one in book.warnings)):
+    """Tell of what was read otherwise than it was probably meant, and of what differs in every run."""
+    written = (caution for book in playbooks for caution in (*book.warnings, *volatile(book)))
+    for caution in (*fleet.inventory.warnings, *written):
         print(f"warning: {caution.source}: {caution.message}", file=sys.stderr)
+
+
+def volatile(playbook: Playbook) -> Iterator[Caution]:
+    """Yield a warning for each value that comes out otherwise each time that it is rendered: now(), random, pipes."""
+    from provisioner.document import Caution, walk
+    from provisioner.templating import is_volatile
+
+    for task in (task for play in playbook.plays for task in play.everything()):
+        for node in (node for value in task.args.values() for node in walk(value)):
+            if isinstance(node.value, str) and is_volatile(node.value):
+                yield Caution(node.source, "this differs in every run, so that the task is never done")
 
 
 def converge(

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
 
     warm_up()
     fleet, playbooks = load_fleet(options, ["verify.yaml"], fact_names())
-    reports: list[Reporter] = [report_for(sys.stdout, verbosity=max(1, options.verbose))]
+    reports: list[Reporter] = [report_for(sys.stdout, verbosity=options.verbose)]
     if options.json:
         reports.append(JsonReport(Path(options.json)))
     start_lab(fleet, options)

@@ -105,6 +105,13 @@ def test_all_mistakes_are_told_at_once(user: User) -> None:
     assert all(part in text for part in ("foo", "copyy", "massage")), text
 
 
+def test_what_differs_in_every_run_is_warned_of(fleet: User) -> None:
+    """A value that comes out otherwise each time is pointed at, with its place."""
+    fleet.write("now.yaml", "- hosts: all\n  tasks:\n    - debug: {msg: '{{ now() }}'}\n")
+    ended = fleet.run("apply", "hosts.yaml", "now.yaml")
+    assert "warning: now.yaml:3:20" in ended.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
