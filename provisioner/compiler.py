@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,21 @@ class Compiler:
             return list(self._resolve(replace(task, when=()), memory))
         except (NotYetKnown, InputError):
             return []
+
+    def partly(self, task: Task, memory: Memory) -> tuple[type[TaskType], Mapping[str, object], Context] | None:
+        """Return a task's type, and those of its arguments that are known, where not all of them are."""
+        if task.loop is not None or task.module not in self.scope.modules:
+            return None
+        variables = self.variables(task, memory)
+        templar = self._templar(task, variables)
+        known: dict[str, object] = {}
+        for name, node in task.args.items():
+            with suppress(NotYetKnown, InputError):
+                known[name] = templar.render(node)
+        try:
+            return self.scope.modules[task.module], known, self._context(task, templar, variables, task.name)
+        except (NotYetKnown, InputError):
+            return None
 
     def variables(self, task: Task, memory: Memory, item: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Return what templates see, the strongest first."""

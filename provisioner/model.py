@@ -420,6 +420,12 @@ class TaskType:
     template: ClassVar[str | None] = None
     example: ClassVar[str] = ""
 
+    @classmethod
+    def foresees(cls, arguments: Mapping[str, Any], ctx: Context) -> Iterable[Observable[Any]]:
+        """Name observables that `plan` will read, from those arguments whose values are known already."""
+        del arguments, ctx
+        return ()
+
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:
         """Name the observables that `plan` will read, as far as they are known before a look."""
         del ctx

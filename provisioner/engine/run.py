@@ -35,6 +35,7 @@ from .planner import Planner, finish
 
 if TYPE_CHECKING:
     from provisioner.compiler import Item
+    from provisioner.playbook import Task
 
 Requests = Generator[Batch, Iterable[Reply], None]
 
@@ -182,8 +183,16 @@ class HostRun:
         for task in tasks:
             if task.register and task.register not in memory.values:
                 memory.values[task.register] = Pending(f"known after '{task.name}'", task.register)
-        items = (item for task in (*tasks, *self.agenda.handlers) for item in self.compiler.prefetch(task, memory))
-        return [one for item in items for one in _looks_of(item)]
+        return [one for task in (*tasks, *self.agenda.handlers) for one in self._foreseen_of(task, memory)]
+
+    def _foreseen_of(self, task: Task, memory: Memory) -> Iterator[Observable[Any]]:
+        items = self.compiler.prefetch(task, memory)
+        for item in items:
+            yield from _looks_of(item)
+        if not items and (partly := self.compiler.partly(task, memory)):
+            cls, arguments, ctx = partly
+            with suppress(NotYetKnown, InputError):
+                yield from cls.foresees(arguments, ctx)
 
     # Planning.
 

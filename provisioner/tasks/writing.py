@@ -24,7 +24,7 @@ from provisioner.model import (
     View,
     known,
 )
-from provisioner.observables.file import CONTENT_LIMIT, METADATA, File, FileState, follow, normal
+from provisioner.observables.file import CONTENT_LIMIT, HASHED, METADATA, File, FileState, follow, normal
 from provisioner.shell import SETTLE, WRITE_FILE, Script, Upload, Value
 from provisioner.tasks.modes import ANY_EXECUTE, SETGID, SETUID, digits, octal
 
@@ -36,6 +36,7 @@ INLINE_LIMIT = 256 * 1024
 
 UNREADABLE = "unreadable"
 KEPT = "="
+PLACES = ("dest", "path", "name", "destfile")
 GROUP_EXECUTE = 0o010
 WORLD_READ = 0o004
 
@@ -133,6 +134,13 @@ class FileTask(TaskType):
     owner: str | None = None
     group: str | None = None
     mode: str | int | None = None
+
+    @classmethod
+    def foresees(cls, arguments: Mapping[str, Any], ctx: Context) -> Iterable[Observable[Any]]:
+        """Name the file that is written, and the folder that holds it, when its content is not known yet."""
+        del ctx
+        named = next((arguments[name] for name in PLACES if isinstance(arguments.get(name), str)), "")
+        return (File(named, HASHED), File(named).parent) if named.startswith("/") else ()
 
     @property
     def access(self) -> Access:

@@ -56,7 +56,7 @@ ATTACKS = {
     "devtmpfs": "mkdir -p /mnt/dev && mount -t devtmpfs none /mnt/dev",
     "read the environment of the user": "tr '\\0' '\\n' </proc/1/environ | grep LAB_ATTACK",
     "write through the first process's files": "for n in 1 2; do echo >>/proc/1/fd/$n && exit 0; done 2>&1; exit 1",
-    "chroot out": "cd / && ls /proc/1/root/work /proc/1/root/root/.pyenv",
+    "chroot out": "cd / && ls /proc/1/root/boot",
     "kernel module": "modprobe dummy || insmod /dev/null",
     "set the clock": "date -s '2001-01-01'",
     "swap": "dd if=/dev/zero of=/root/swap bs=4096 count=16 2>/dev/null; mkswap /root/swap && swapon /root/swap",

@@ -88,7 +88,7 @@ def _check_runtime(runtime: str, config: dict[str, Any]) -> None:
 
 
 def _check_network(values: dict[str, list[str]], environment: list[str]) -> None:
-    """Docker 28 on a kernel without the raw table cannot make a bridge's endpoint (facts.md 4.6)."""
+    """Docker 28 on a kernel without the raw table cannot make a bridge's endpoint."""
     if _one(values, "--network", "--net") in ("host", "none") or not state.device().get("docker_needs_raw_table"):
         return
     stanza = state.database().get("docker.io")

@@ -85,7 +85,7 @@ def _dockerd(argv: list[str]) -> int:
         return 0
     if "--validate" not in words:
         state.unknown(argv)
-    if int(_version().partition(".")[0]) < 23:  # noqa: PLR2004 - facts.md 0.6
+    if int(_version().partition(".")[0]) < 23:  # noqa: PLR2004 - the first that has it
         state.fail(125, "unknown flag: --validate", "See 'dockerd --help'.")
     path = dockerd.CONFIG
     for place, word in enumerate(words):
