@@ -9,29 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.compiler import Compiler, HostScope, Memory
 from provisioner.errors import InputError, NotYetKnown, Refused
-from provisioner.events import Doing, Event, Noted, Progressed, TaskFinished
+from provisioner.events import Doing, Event, Noted, TaskFinished
 from provisioner.model import ANYTHING, Effect, NeedLook, Observable, State, View
 from provisioner.playbook import selected
 from provisioner.templating import Pending
-from provisioner.wire import (
-    Batch,
-    Busy,
-    Ended,
-    Finished,
-    Probed,
-    Progress,
-    Reply,
-    Stale,
-    Started,
-    Step,
-    Waiting,
-)
-from provisioner.wire.owed import Owed, OwedState
+from provisioner.wire import Batch, Ended, Finished, Probed, Reply, Stale, Step
+from provisioner.wire.owed import Owed
 
 from .agenda import Agenda, Entry
+from .debts import Debts
 from .ledger import Ledger
 from .outcome import Cursor, Outcome, task_result
 from .planner import Planner, finish
+from .telling import told
 
 if TYPE_CHECKING:
     from provisioner.compiler import Item
@@ -42,7 +32,6 @@ Requests = Generator[Batch, Iterable[Reply], None]
 STALE_LIMIT = 3
 LOOK_LIMIT = 25
 RETURN_LIMIT = 10
-AMOUNTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +76,8 @@ class HostRun:
         self.emit = emit
         self.summary = Summary()
         self.compiler = Compiler(scope)
-        self.planner = Planner(check=options.check, privileged=options.privileged, owed_names=self._owed_names)
+        self.debts = Debts(scope.play.name, scope.play.handlers)
+        self.planner = Planner(check=options.check, privileged=options.privileged, owed_names=self.debts.noted)
         tasks = [one for one in scope.play.tasks if selected(one, options.tags, options.skip_tags)]
         self.agenda = Agenda(tasks, scope.play.handlers)
         self.total = len(tasks)
@@ -135,7 +125,7 @@ class HostRun:
         yield from self._look([Owed(), *([facts] if facts else []), *self._foreseen(0)])
         if facts and facts in self.view.probed:
             self._take_facts(self.view.probed[facts])
-        earlier = self._own_owed()
+        earlier = self.debts.own(self.view.probed.get(Owed()))
         if earlier:
             names = ", ".join(earlier)
             self.emit(Noted(host=self.host, message=f"owed by an earlier run, and run now: {names}", level="info"))
@@ -248,7 +238,7 @@ class HostRun:
         for effect in outcome.plan.effects:
             self.view.lay(_calmed(effect) if outcome.item.read_only else effect, outcome.item.label)
         self.pending.append(outcome)
-        self.tentative.enter(outcome, self._handlers_of(outcome.notifies))
+        self.tentative.enter(outcome, self.debts.called(outcome.notifies))
         self.ended = self.ended or outcome.ends_host
         at = outcome.at
         self.cursor = Cursor(at.position + 1) if outcome.last else Cursor(at.position, at.index + 1)
@@ -261,27 +251,10 @@ class HostRun:
     # Handlers.
 
     def _flush_handlers(self) -> None:
-        recalled = [name for name in self._own_owed() if name not in self._recalled]
+        recalled = [name for name in self.debts.own(self.view.probed.get(Owed())) if name not in self._recalled]
         self._recalled.update(recalled)
         self.agenda.flush(self.cursor.position, [*self.tentative.memory.notified, *recalled])
         self.cursor = Cursor(self.cursor.position + 1)
-
-    def _handlers_of(self, notified: Iterable[str]) -> list[str]:
-        wanted = set(notified)
-        return [task.name for task in self.agenda.handlers if task.name in wanted or set(task.listen) & wanted]
-
-    def _owed_names(self, notified: Iterable[str]) -> tuple[str, ...]:
-        return tuple(f"{self._owed_prefix}{name}".replace("\n", " ") for name in self._handlers_of(notified))
-
-    @property
-    def _owed_prefix(self) -> str:
-        return f"{self.play.name}: "
-
-    def _own_owed(self) -> list[str]:
-        owed = self.view.probed.get(Owed())
-        names = (owed.handlers or ()) if isinstance(owed, OwedState) else ()
-        prefix = self._owed_prefix
-        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
     # Applying.
 
@@ -341,33 +314,16 @@ class HostRun:
             elif isinstance(reply, Ended):
                 status = reply.status
             else:
-                self._tell(reply, outcomes)
+                self._tell(told(self.host, reply, outcomes, self.total))
         yield from self._go_on(batch, status, fresh, stale, before)
-
-    def _tell(self, reply: Reply, outcomes: Mapping[int, Outcome]) -> None:
-        if isinstance(reply, Started) and reply.step in outcomes:
-            outcome = outcomes[reply.step]
-            step = min(outcome.at.position + 1, self.total)
-            self.emit(Doing(host=self.host, what=outcome.item.label, step=step, steps=self.total))
-        elif isinstance(reply, Progress):
-            self.emit(_progressed(self.host, reply.text))
-        elif isinstance(reply, Waiting):
-            self.emit(Doing(host=self.host, what=f"waiting for another run on the device ({reply.owner})"))
-        elif isinstance(reply, Busy):
-            raise Refused(
-                f"another run is at work on this device: {reply.owner}",
-                hint="wait for it to end, or end that process on the device",
-            )
 
     def _finished(self, outcome: Outcome, reply: Finished) -> None:
         owed = outcome.step.owes if outcome.step else ()
         finish(outcome, reply)
         if owed and outcome.status == "ok":
-            self._forgiven += tuple(one for one in owed if one not in self._noted_names())
+            due = self.debts.noted(self.confirmed.memory.notified)
+            self._forgiven += tuple(one for one in owed if one not in due)
         self._emit_through(outcome)
-
-    def _noted_names(self) -> tuple[str, ...]:
-        return self._owed_names(self.confirmed.memory.notified)
 
     def _go_on(
         self,
@@ -443,6 +399,10 @@ class HostRun:
 
     # Telling.
 
+    def _tell(self, event: Event | None) -> None:
+        if event is not None:
+            self.emit(event)
+
     def _emit_before(self, outcome: Outcome | None) -> None:
         while self.pending and self.pending[0] is not outcome:
             self._emit(self.pending.pop(0))
@@ -454,7 +414,7 @@ class HostRun:
             self._emit(self.pending.pop(0))
 
     def _emit(self, outcome: Outcome) -> None:
-        self.confirmed.enter(outcome, self._handlers_of(outcome.notifies))
+        self.confirmed.enter(outcome, self.debts.called(outcome.notifies))
         self.emit(TaskFinished(result=task_result(outcome, self.host, self.play.name)))
         if outcome.ends_host:
             self.summary.failed = True
@@ -474,15 +434,6 @@ class HostRun:
         if not self.summary.not_done:
             rest = self.agenda.entries[self.cursor.position :]
             self.summary.not_done = tuple(entry.task.name for entry in rest if entry.task)
-
-
-def _progressed(host: str, text: str) -> Progressed:
-    """Return what an effect said by `say`: WHAT DONE TOTAL REST with amounts in bytes, or any text."""
-    words = text.split(" ", 3)
-    if len(words) < AMOUNTS or not (words[1].isdecimal() and words[2].isdecimal()):
-        return Progressed(host=host, text=text)
-    rest = " ".join([words[0], *words[3:]])
-    return Progressed(host=host, text=rest, done=int(words[1]), total=int(words[2]))
 
 
 def _calmed(effect: Effect) -> Effect:

@@ -128,7 +128,7 @@ def _warnings(view: View, work: _Work) -> Iterator[str]:
 
 def _first_boot(facts: HostFacts) -> Iterator[Problem]:
     if facts.first_boot_pending:
-        tool = "nv-oobe" if (facts.jetpack_major or 0) >= 7 else "nv-oem-config"  # noqa: PLR2004 - facts.md 1.7
+        tool = "nv-oobe" if (facts.jetpack_major or 0) >= 7 else "nv-oem-config"  # noqa: PLR2004 - JetPack 7 has another first boot
         yield Problem(
             "the first boot's setup is not finished (/etc/nv/nvfirstboot is there)",
             f"finish {tool} on a screen, or on the serial port that its USB device port offers (115200 baud)",
