@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from . import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 BAD_INPUT = 1
 INTERRUPTED = 130
@@ -26,7 +27,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = parser().parse_args(arguments)
+    options = parse(list(sys.argv[1:] if arguments is None else arguments))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         return run(options)
     except KeyboardInterrupt:
@@ -55,19 +58,38 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def parser() -> Parser:
-    """Return the parser of all commands."""
-    top = Parser(prog="provision", description="Bring NVIDIA Jetson devices to the state that a playbook declares.")
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options of the command that comes first; they may stand before or behind what it works on."""
+    if not arguments or arguments[0] not in COMMANDS:
+        _top(arguments).parse_args(arguments)
+    name, *rest = arguments
+    _, declare = COMMANDS[name]
+    one = Parser(prog=f"provision {name}")
+    declare(one)
+    options = one.parse_intermixed_args(rest)
+    options.command = name
+    return options
+
+
+def _top(arguments: list[str]) -> Parser:
+    top = Parser(
+        prog="provision",
+        description="Bring NVIDIA Jetson devices to the state that a playbook declares.",
+        epilog="\n".join(["commands:", *(f"  {name:<8} {told}" for name, (told, _) in COMMANDS.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="version", version=f"provision {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    _apply(commands.add_parser("apply", help="bring devices to the state that playbooks declare"))
-    _facts(commands.add_parser("facts", help="tell what the devices are"))
-    _pin(commands.add_parser("pin", help="show, move or take back the pinned images"))
-    _verify(commands.add_parser("verify", help="prove that PyTorch runs on the GPU, in the pinned container"))
-    _lab(commands.add_parser("lab", help="start, stop and reset simulated devices"))
-    init = commands.add_parser("init", help="copy the shipped inventory, playbooks and templates to a folder")
-    init.add_argument("folder", metavar="DIR")
+    top.add_argument("command", metavar="COMMAND", choices=COMMANDS)
+    if arguments and not arguments[0].startswith("-"):
+        top.error(f"there is no command {arguments[0]!r}{_near(arguments[0])}; there are {', '.join(COMMANDS)}")
     return top
+
+
+def _near(name: str) -> str:
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, COMMANDS, n=1)
+    return f", did you mean {found[0]!r}?" if found else ""
 
 
 def _apply(one: argparse.ArgumentParser) -> None:
@@ -92,16 +114,43 @@ def _apply(one: argparse.ArgumentParser) -> None:
 
 def _fleet(one: argparse.ArgumentParser) -> None:
     add = one.add_argument
-    add("inventory", metavar="INVENTORY", help="a file, a folder, or a list with a comma: nvidia@192.168.55.1,")
+    add(
+        "inventory",
+        metavar="INVENTORY",
+        type=_named,
+        help="a file, a folder, or a list with a comma: nvidia@192.168.55.1,",
+    )
     add("-l", "--limit", metavar="PATTERN", help="only these hosts")
-    add("-f", "--forks", type=int, default=50, metavar="N", help="hosts at a time (default: 50)")
+    add("-f", "--forks", type=_count, default=50, metavar="N", help="hosts at a time (default: 50)")
     add("-u", "--user", help="log in as this user, where the inventory names none")
     add("--private-key", metavar="FILE", help="log in with this key, where the inventory names none")
     add("-k", "--ask-pass", action="store_true", help="ask for the password to log in with")
     add("-K", "--ask-become-pass", action="store_true", help="ask for the password of sudo")
-    add("-T", "--timeout", type=float, default=10, metavar="SECONDS", help="to connect (default: 10)")
+    add("-T", "--timeout", type=_seconds, default=10, metavar="SECONDS", help="to connect (default: 10)")
     add("-v", "--verbose", action="count", default=0, help="also what is in order; -vv more")
     add("--lab-backend", choices=("namespace", "container", "model"), help="how simulated devices are made")
+
+
+def _named(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def _facts(one: argparse.ArgumentParser) -> None:
@@ -126,6 +175,21 @@ def _lab(one: argparse.ArgumentParser) -> None:
     one.add_argument("action", choices=("up", "down", "status", "reset"))
     one.add_argument("inventory", metavar="INVENTORY")
     one.add_argument("--lab-backend", choices=("namespace", "container", "model"), help="how the devices are made")
+
+
+def _init(one: argparse.ArgumentParser) -> None:
+    one.add_argument("folder", metavar="DIR")
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "apply": ("bring devices to the state that playbooks declare", _apply),
+    "facts": ("tell what the devices are", _facts),
+    "pin": ("show, move or take back the pinned images", _pin),
+    "verify": ("prove that PyTorch runs on the GPU, in the pinned container", _verify),
+    "lab": ("start, stop, show and reset simulated devices", _lab),
+    "init": ("copy the shipped inventory, playbooks and templates to a folder", _init),
+}
+"""What there is to do: a line for people, and what declares its arguments."""
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from .model import Observable, State, TaskType
     from .playbook import Play, Playbook
     from .transport.link import Transport
+
+INTERRUPTED = 130
+STOPPING = (
+    "stopping between tasks; press Ctrl-C again to end the tasks that run",
+    "ending the tasks that run; press Ctrl-C again to leave at once",
+)
 
 Connect = Callable[["Host", bool], "Transport"]
 Ask = Callable[[Mapping[str, Sequence[Outcome]]], bool]
@@ -87,6 +94,8 @@ class Runner:
         self.connect = connect
         self.settings = settings
         self.stopping = threading.Event()
+        self.declined = False
+        self._interrupts = 0
         self._listener = listener
         self._lock = threading.Lock()
         self._states: dict[str, HostState] = {}
@@ -94,7 +103,8 @@ class Runner:
 
     def run(self, playbooks: Sequence[Playbook], hosts: Sequence[Host]) -> None:
         """Run all plays; what happens is told to the listener."""
-        self._states = {host.name: HostState(host) for host in hosts}
+        chosen = {one.name for book in playbooks for play in book.plays for one in self.inventory.select(play.hosts)}
+        self._states = {host.name: HostState(host) for host in hosts if host.name in chosen}
         self._hostvars = {name: host.vars for name, host in self.inventory.hosts.items()}
         self.emit(RunStarted(hosts=tuple(self._states), check=self.settings.check, simulated=self.settings.simulated))
         try:
@@ -116,11 +126,11 @@ class Runner:
         """Return the facts that this run has looked at, by host."""
         return {name: state.facts for name, state in self._states.items() if state.facts is not None}
 
-    def stop(self) -> None:
-        """Ask every host to end before its next task."""
+    def stop(self, *, now: bool = False) -> None:
+        """Ask every host to end before its next task, or to end the task that runs `now`."""
         self.stopping.set()
         transports = [state.transport for state in self._states.values() if state.transport]
-        threads = [threading.Thread(target=one.stop, daemon=True) for one in transports]
+        threads = [threading.Thread(target=one.stop, kwargs={"now": now}, daemon=True) for one in transports]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -167,27 +177,32 @@ class Runner:
         forks = len(states) if gate else max(1, min(self.settings.forks, len(states)))
         with ThreadPoolExecutor(forks, thread_name_prefix="host") as pool:
             futures = [pool.submit(self._host, play, playbook, state, gate) for state in states]
-            self._await(futures)
+            self._await(futures, gate)
 
-    def _await(self, futures: Sequence[Future[None]]) -> None:
-        """Wait for all hosts; a first Ctrl-C stops them between tasks, a second one at once."""
+    def _await(self, futures: Sequence[Future[None]], gate: Gate | None) -> None:
+        """Wait for all hosts, and ask for a confirmation when they have planned."""
         left = set(futures)
         while left:
             try:
-                done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
+                if gate:
+                    self.declined = gate.put_question() or self.declined
+                done, left = wait(left, timeout=0.1 if gate else 0.5, return_when=FIRST_COMPLETED)
             except KeyboardInterrupt:
-                if self.stopping.is_set():
-                    self._close()
-                    raise
-                self.emit(
-                    Noted(
-                        host=None, message="stopping between tasks; press Ctrl-C again to leave at once", level="info"
-                    )
-                )
-                self.stop()
+                self._interrupted(gate)
                 continue
             for future in done:
                 future.result()
+
+    def _interrupted(self, gate: Gate | None) -> None:
+        """A first Ctrl-C ends hosts between tasks, a second one ends the tasks that run, a third one leaves."""
+        self._interrupts += 1
+        if gate:
+            gate.answer(yes=False)
+        if self._interrupts > len(STOPPING):
+            self._close()
+            os._exit(INTERRUPTED)
+        self.emit(Noted(host=None, message=STOPPING[self._interrupts - 1], level="info"))
+        self.stop(now=self._interrupts > 1)
 
     # One host.
 
@@ -332,12 +347,15 @@ class Runner:
                     state.transport.close()
 
     def _finish(self) -> None:
-        begin = {name: state.start_with for name, state in self._states.items() if state.start_with}
-        self.emit(RunFinished(start_with=begin, interrupted=self.stopping.is_set()))
+        fine = {name: state for name, state in self._states.items() if not (state.failed or state.lost)}
+        begin = {name: state.start_with for name, state in fine.items() if state.start_with}
+        if self.declined:
+            self.emit(Noted(host=None, message="you said no: nothing of that was applied", level="info"))
+        self.emit(RunFinished(start_with=begin, interrupted=self.stopping.is_set() or self.declined))
 
 
 class Gate:
-    """Holds the hosts back until all have planned, asks once for all of them, and lets them go on or not."""
+    """Holds the hosts back until all have planned; the main thread then asks once for all of them."""
 
     def __init__(self, ask: Ask | None, hosts: Iterable[str]) -> None:
         self._ask = ask
@@ -350,7 +368,6 @@ class Gate:
         """Return the answer for one host, once every other one is planned, or through."""
         with self._changed:
             self._waiting[host] = outcomes
-            self._settle()
             self._changed.wait_for(lambda: host in self._answers)
             return self._answers.pop(host)
 
@@ -358,12 +375,21 @@ class Gate:
         """Take note that a host is through."""
         with self._changed:
             self._active.discard(host)
-            self._settle()
 
-    def _settle(self) -> None:
-        if self._waiting and self._active <= self._waiting.keys():
-            answer = self._ask(dict(self._waiting)) if self._ask else True
-            self._answers.update(dict.fromkeys(self._waiting, answer))
+    def put_question(self) -> bool:
+        """Ask, if all hosts wait for it; tell whether the answer was no."""
+        with self._changed:
+            planned = dict(self._waiting) if self._active <= self._waiting.keys() else {}
+        if not planned or self._ask is None:
+            return False
+        yes = self._ask(planned)
+        self.answer(yes=yes)
+        return not yes
+
+    def answer(self, *, yes: bool) -> None:
+        """Give all that wait their answer."""
+        with self._changed:
+            self._answers.update(dict.fromkeys(self._waiting, yes))
             self._waiting.clear()
             self._changed.notify_all()
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provisioner.errors import InputError
+
 from .fleet import Fleet, Listeners, extra_vars, load_fleet, start_lab, warm_up
 
 if TYPE_CHECKING:
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     """Run the playbooks on the hosts; return the exit code."""
     options.check = options.check or options.dry_run
+    if options.exit_code and not options.check:
+        raise InputError("--exit-code tells of a dry run", hint="add --check or --dry-run")
     options.diff = options.diff or options.dry_run or options.confirm
     warm_up()
     extra = extra_vars(options.extra_vars)
     fleet, playbooks = load_fleet(options, options.playbooks or ["site.yaml"], known_names(extra))
     warn(playbooks, fleet)
+    warn_of_tags(playbooks, _names(options.tags) | _names(options.skip_tags))
     reports = _reports(options)
     start_lab(fleet, options)
     return converge(fleet, playbooks, options, reports, extra)
@@ -44,6 +49,16 @@ def warn(playbooks: Sequence[Playbook], fleet: Fleet) -> None:
     written = (caution for book in playbooks for caution in (*book.warnings, *volatile(book)))
     for caution in (*fleet.inventory.warnings, *written):
         print(f"warning: {caution.source}: {caution.message}", file=sys.stderr)
+
+
+def warn_of_tags(playbooks: Sequence[Playbook], asked: frozenset[str]) -> None:
+    """Tell of tags that no task has: such a run does less, or more, than was meant."""
+    from provisioner.document import near
+
+    tasks = [task for book in playbooks for play in book.plays for task in play.everything()]
+    there = {tag for task in tasks for tag in task.tags} | {"all", "tagged", "untagged", "always", "never"}
+    for tag in sorted(asked - there):
+        print(f"warning: no task has the tag {tag!r}{near(tag, there)}", file=sys.stderr)
 
 
 def volatile(playbook: Playbook) -> Iterator[Caution]:
@@ -78,7 +93,7 @@ def converge(
             images.save()
     finally:
         listeners.close()
-    interrupted = runner.stopping.is_set()
+    interrupted = runner.stopping.is_set() or runner.declined
     wants_code = bool(getattr(options, "exit_code", False)) and settings.check
     return exit_code(listeners.recap, interrupted=interrupted, check_exit_code=wants_code)
 

@@ -129,7 +129,7 @@ def lab_name(inventory: Inventory) -> str:
     """Return the name of an inventory's lab: its file's, and what tells it from others of that name."""
     import hashlib
 
-    path = (inventory.path or Path("inventory")).absolute()
+    path = (inventory.path or Path("inventory")).resolve()
     return f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
@@ -147,7 +147,10 @@ def start_lab(fleet: Fleet, options: argparse.Namespace) -> None:
             hint="keep simulated devices in an inventory of their own, or choose with --limit",
         )
     devices = simulated(fleet.inventory.hosts)
-    fleet.lab = lab.ensure(lab_name(fleet.inventory), devices, backend=options.lab_backend)
+    try:
+        fleet.lab = lab.ensure(lab_name(fleet.inventory), devices, backend=options.lab_backend)
+    except InputError as error:
+        raise _placed(error, fleet, devices) from error
     print(fleet.lab.banner, file=sys.stderr)
 
 
@@ -159,6 +162,14 @@ def warm_up() -> None:
     from provisioner.transport import warm_up as warm_transport
 
     warm_transport()
+
+
+def _placed(error: InputError, fleet: Fleet, devices: Mapping[str, str]) -> InputError:
+    """Give an error about a simulated device the place where the inventory asks for it."""
+    host = next((name for name, kind in devices.items() if kind.split(" ")[0] in error.message), None)
+    if host is not None and error.source is None:
+        error.source = fleet.inventory.var_source(host, "simulate")
+    return error
 
 
 @dataclass

@@ -73,7 +73,7 @@ class Outcome:
     @property
     def pending(self) -> Pending:
         """Return what stands for its result until that is there."""
-        return Pending(self.undecided or f"known after '{self.item.label}'", self.item.task.register or "")
+        return Pending(f"known after '{self.item.label}'", self.item.task.register or "")
 
 
 def _opened(value: Any) -> Any:
@@ -106,6 +106,8 @@ def task_result(outcome: Outcome, host: str, play: str) -> TaskResult:
     item, ran, secret = outcome.item, outcome.ran, outcome.item.no_log
     message = outcome.message
     shows: tuple[Shown, ...] = tuple(shown for effect in outcome.plan.effects for shown in effect.shows)
+    if outcome.status == "failed":
+        shows = ()  # nobody knows how much of it was done
     return TaskResult(
         host=host,
         play=play,

@@ -71,7 +71,7 @@ class Planner:
         except NotYetKnown:
             outcome.undecided = "its own output decides"
             if self.check and not item.read_only:
-                outcome.status = "unknown"
+                outcome.status, outcome.message = "unknown", outcome.undecided
 
     @staticmethod
     def _conclude(outcome: Outcome, result: dict[str, Any], *, changed: bool, failed: bool) -> None:

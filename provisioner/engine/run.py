@@ -31,7 +31,8 @@ Requests = Generator[Batch, Iterable[Reply], None]
 
 STALE_LIMIT = 3
 LOOK_LIMIT = 25
-RETURN_LIMIT = 10
+RETURN_LIMIT = 150
+NO_SUCH_HANDLER = "owed by an earlier run, and still owed, as this play has no handler of that name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +126,16 @@ class HostRun:
         yield from self._look([Owed(), *([facts] if facts else []), *self._foreseen(0)])
         if facts and facts in self.view.probed:
             self._take_facts(self.view.probed[facts])
-        earlier = self.debts.own(self.view.probed.get(Owed()))
-        if earlier:
-            names = ", ".join(earlier)
-            self.emit(Noted(host=self.host, message=f"owed by an earlier run, and run now: {names}", level="info"))
+        self._tell_of_debts()
+
+    def _tell_of_debts(self) -> None:
+        owed = self.debts.own(self.view.probed.get(Owed()))
+        payable = self.debts.called(owed)
+        unknown = [name for name in owed if name not in payable]
+        will = "would be run" if self.options.check else "run now"
+        for names, text in ((payable, f"owed by an earlier run, and {will}"), (unknown, NO_SUCH_HANDLER)):
+            if names:
+                self.emit(Noted(host=self.host, message=f"{text}: {', '.join(names)}", level="info"))
 
     def _take_facts(self, state: State) -> None:
         assumed = self.options.assumed

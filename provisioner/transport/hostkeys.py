@@ -88,7 +88,8 @@ class UnknownHostKey(Refused):
         self.line = key.line_for(name)
         host, port = split_name(name)
         store = files[0] if files else "known_hosts"
-        scan = f"ssh-keyscan -t {key.kind.removeprefix('ssh-')} -p {port} {host} >> {store}"
+        make = f"mkdir -p {files[0].parent} && " if files and not files[0].parent.is_dir() else ""
+        scan = f"{make}ssh-keyscan -t {key.kind.removeprefix('ssh-')} -p {port} {host} >> {store}"
         super().__init__(
             f"the host key of {name} is not known: {key}{note}",
             hint=f"compare the fingerprint on the device, then `{scan}`",

@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from provisioner.errors import LinkLost, Unreachable
+from provisioner.errors import HostError, LinkLost, Unreachable
 from provisioner.shell import quote
 from provisioner.wire import Batch, Decoder, Encoder, Ended, Finished, Probed, Started
 
@@ -34,8 +34,8 @@ class Transport(Protocol):
         """Send a batch and yield its replies; the last one is Ended. Raises HostError."""
         ...
 
-    def stop(self) -> None:
-        """Ask the batch that is running to end before its next step; may be called from any thread."""
+    def stop(self, *, now: bool = False) -> None:
+        """Ask the running batch to end before its next step, or to end its task `now`; from any thread."""
         ...
 
     def close(self) -> None:
@@ -57,7 +57,8 @@ class SshTransport:
     def exchange(self, batch: Batch) -> Iterator[Reply]:
         """Send a batch and yield its replies."""
         if batch.reconnect is not None:
-            self._await_return(batch.reconnect)
+            yield from self._returned(batch, batch.reconnect)
+            return
         nonce = secrets.token_hex(16)
         self._running = batch
         try:
@@ -65,12 +66,12 @@ class SshTransport:
         finally:
             self._running = None
 
-    def stop(self) -> None:
-        """Leave word on the device that the running batch is to end before its next step."""
+    def stop(self, *, now: bool = False) -> None:
+        """Leave word on the device that the running batch is to end before its next step; or end what runs, too."""
         batch = self._running
         if batch is None or not batch.steps:
             return
-        script = _STOP + f"stop_batch {quote(batch.name)}\n"
+        script = _STOP + f"stop_batch {quote(batch.name)}\n" + "end_effect\n" * now
         with contextlib.suppress(Exception):
             self.session.run_aside(script.encode(), 15.0)
 
@@ -151,21 +152,21 @@ class SshTransport:
                 break
         self._encoder = Encoder(self._staging)
 
-    def _await_return(self, timeout: float) -> None:
-        """Wait until a device that went away answers again."""
+    def _returned(self, batch: Batch, timeout: float) -> Iterator[Reply]:
+        """Wait until a device that went away answers a whole look; on its way down it may still let us in, or not."""
         deadline = time.monotonic() + timeout
-        self._encoder = None
-        self.session.close()
-        time.sleep(RETURN_PAUSE)
         while True:
+            self._encoder = None
+            self.session.close()
+            time.sleep(RETURN_PAUSE)
             try:
-                self.session.open()
-            except (Unreachable, LinkLost) as error:
+                self._open()
+                replies = list(self._again(batch))
+            except (HostError, LinkLost) as error:
                 if time.monotonic() > deadline:
                     raise Unreachable(f"did not come back within {timeout:.0f} s of its reboot: {error}") from error
-                time.sleep(RETURN_PAUSE)
             else:
-                self._encoder = Encoder(self._staging)
+                yield from replies
                 return
 
     def _upload(self, batch: Batch) -> None:
@@ -198,5 +199,17 @@ stop_batch() {
   else run_dir=${XDG_RUNTIME_DIR:-/tmp}/provision-$(id -u)
   fi
   [ ! -d "$run_dir" ] || : >"$run_dir/stop-$1"
+}
+end_effect() {
+  read -r _ _ shell _ <"$run_dir/owner" || return
+  kill -TERM $(cat /proc/[0-9]*/stat 2>/dev/null | sed -e 's/(.*)/x/' | awk -v top="$shell" '
+    { parent[$1] = $4 }
+    END {
+      for (pid in parent) {
+        above = parent[pid]
+        while (above in parent && above != top) above = parent[above]
+        if (above == top) print pid
+      }
+    }') 2>/dev/null
 }
 """

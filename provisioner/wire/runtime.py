@@ -57,17 +57,19 @@ fi
 TAKE_LOCK = Script(
     "take_lock",
     r"""
-# seconds: takes the device's lock, which the kernel frees when this shell dies, or tells who holds it.
+# seconds: takes the device's lock, which the kernel frees when this shell dies, or tells who holds it. Who has nobody
+# to tell it any more, or is asked to stop, does not wait.
 exec 9>>"$run_dir/lock" || return 1
 waited=0
 until flock -n 9; do
   holder=$(cat "$run_dir/owner" 2>/dev/null)
   if [ "$waited" -ge "$1" ]; then mark busy "$holder"; exec 9>&-; return 1; fi
-  mark waiting "$holder"
+  printf '\n%s waiting %s\n' "$nonce" "$holder" 2>/dev/null >&3 || { exec 9>&-; return 1; }
+  if [ -e "$run_dir/stop-$batch" ]; then refusal=stopped; exec 9>&-; return 1; fi
   waited=$((waited + 1))
   sleep 1
 done
-printf '%s pid %s\n' "$batch" "$$" >"$run_dir/owner"
+printf '%s pid %s since %s\n' "$batch" "$$" "$(date '+%H:%M:%S')" >"$run_dir/owner"
 """,
     (MARK,),
 )
@@ -81,7 +83,7 @@ places || return 1
 refusal=busy
 take_lock "$2" || return 1
 refusal=unwritable
-find "$run_dir" -name 'journal-*' -mmin +120 -exec rm -f -- {} + 2>/dev/null
+find "$run_dir" \( -name 'journal-*' -o -name 'stop-*' \) -mmin +10 -exec rm -f -- {} + 2>/dev/null
 work=$run_dir/work
 rm -rf -- "$work"
 (umask 077; mkdir -- "$work" && : >"$run_dir/journal-$batch") || return 1

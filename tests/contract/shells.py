@@ -75,7 +75,7 @@ class ShellTransport:
                 raise LinkLost("the shell ended, or said nothing for a minute")
             yield from decoder.feed(data)
 
-    def stop(self) -> None:
+    def stop(self, *, now: bool = False) -> None:
         """Nothing to stop: these batches are short."""
 
     def close(self) -> None:

@@ -200,6 +200,27 @@ def test_two_batches_do_not_run_beside_each_other(device: ShellTransport, shell:
         assert int(ended.stdout) < int(second.stdout)
 
 
+def test_a_batch_that_waits_gives_up_with_its_client(device: ShellTransport, shell: str, tmp_path: Path) -> None:
+    """Who waits for the device, and has nobody to tell any more, does nothing later."""
+    made = tmp_path / "made"
+    first = Batch(steps=(Step(number=0, effects=(effect("sleep 3"),)),))
+    assert device.process.stdin is not None
+    device.process.stdin.write(device.encoder.encode(first, "aa"))
+    device.process.stdin.flush()
+    time.sleep(0.5)
+    with ShellTransport(available()[shell], tmp_path / "home") as gone:
+        assert gone.process.stdin is not None
+        assert gone.process.stdout is not None
+        batch = Batch(steps=(Step(number=0, effects=(effect('echo x >"$1"', str(made)),)),))
+        gone.process.stdin.write(gone.encoder.encode(batch, "bb"))
+        gone.process.stdin.close()
+        gone.process.stdout.close()
+        gone.process.wait(timeout=20)
+    list(device.listen(Decoder(first, "aa")))
+    time.sleep(1.5)
+    assert not made.exists()
+
+
 def test_a_killed_batch_frees_the_device(device: ShellTransport, shell: str, tmp_path: Path) -> None:
     """When the shell of a batch is killed, the next one need not wait for anybody's word."""
     with ShellTransport(available()[shell], tmp_path / "home") as other:

@@ -245,6 +245,7 @@ def test_confirm_applies_exactly_what_was_shown(fleet: User, answer: str, made: 
     ended = fleet.run("apply", "hosts.yaml", "play.yaml", "--confirm", answer=answer)
     assert f"+++ after: {fleet.folder / 'a'}" in plain(ended)
     assert (fleet.folder / "a").exists() == made
+    assert ended.code == (0 if made else 130)
 
 
 def test_ctrl_c_stops_between_tasks(fleet: User) -> None:
@@ -265,6 +266,61 @@ def test_ctrl_c_stops_between_tasks(fleet: User) -> None:
     assert not (fleet.folder / "after").exists()
     left = subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False).stdout
     assert left == ""
+
+
+def test_a_second_ctrl_c_ends_what_runs(fleet: User) -> None:
+    """Interrupted twice, the task that runs is ended on the device, and what is not done is told."""
+    mark = f"provision-test-twice-{os.getpid()}"
+    fleet.write(
+        "long.yaml",
+        f"- hosts: all\n  tasks:\n    - {{name: long, shell: 'sleep 300; : {mark}'}}\n    - {{name: after, debug: }}\n",
+    )
+    process = fleet.start("apply", "hosts.yaml", "long.yaml", start_new_session=True)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "after" in out
+    left = subprocess.run(["pgrep", "-f", mark], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+def test_terminated_is_interrupted(fleet: User) -> None:
+    """SIGTERM, as a cancelled job or a closed terminal sends it, is a Ctrl-C."""
+    fleet.write(
+        "slow.yaml",
+        f"- hosts: all\n  tasks:\n    - {{name: slow, shell: sleep 2}}\n"
+        f"    - {{name: after, copy: {{dest: {fleet.folder}/after, content: x}}}}\n",
+    )
+    process = fleet.start("apply", "hosts.yaml", "slow.yaml", start_new_session=True)
+    time.sleep(2.0)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert not (fleet.folder / "after").exists()
+
+
+def test_ctrl_c_at_the_question_is_a_no(fleet: User) -> None:
+    """Interrupted while it asks, a run applies nothing and ends."""
+    process = fleet.start("apply", "hosts.yaml", "play.yaml", "--confirm", stdin=subprocess.PIPE)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, out + err
+    assert not (fleet.folder / "a").exists()
+
+
+def test_options_stand_where_people_put_them(fleet: User) -> None:
+    """Options may come before the playbooks, behind them, or between."""
+    for arguments in (
+        ["apply", "--check", "hosts.yaml", "play.yaml"],
+        ["apply", "hosts.yaml", "--check", "play.yaml"],
+        ["apply", "hosts.yaml", "play.yaml", "--check"],
+    ):
+        assert fleet.run(*arguments).code == 0
+    assert not (fleet.folder / "a").exists()
 
 
 def test_starting_up_is_cheap() -> None:

@@ -53,8 +53,9 @@ class ModelTransport:
             finally:
                 self._running = None
 
-    def stop(self) -> None:
-        """Leave word that the running batch is to end before its next step."""
+    def stop(self, *, now: bool = False) -> None:
+        """Leave word that the running batch is to end before its next step; steps of data take no time."""
+        del now
         self._stopping = self._running
 
     def close(self) -> None:
