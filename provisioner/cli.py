@@ -25,11 +25,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"error: {message}\n")
 
 
+class Interrupt(KeyboardInterrupt):
+    """Ctrl-C, or a request to end. A class of its own: Python may end by the signal where the plain one was raised."""
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise Interrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = parse(list(sys.argv[1:] if arguments is None else arguments))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         return run(options)
     except KeyboardInterrupt:

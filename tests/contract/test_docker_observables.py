@@ -172,6 +172,7 @@ def test_images_are_told_in_the_order_in_which_they_are_asked_for(shell: list[st
 
 def test_an_image_counts_by_its_digest_under_whatever_name(shell: list[str], root: Path) -> None:
     """A digest that came through a mirror is found; a tag is not looked for under other names."""
+    (root / "info").write_text("28.2.2")
     (root / "rows").write_text(ROWS)
     (root / "images").write_text(f"sha256:1111 <none>\nsha256:3333 {OTHER}\n")
     found, absent, tag = look(
@@ -179,6 +180,19 @@ def test_an_image_counts_by_its_digest_under_whatever_name(shell: list[str], roo
     )
     assert ImageState.parse(found).id == "sha256:3333"
     assert absent == tag == "present=no"
+
+
+@pytest.mark.parametrize("info", [None, ""])
+def test_a_silent_daemon_is_no_absent_image(shell: list[str], root: Path, info: str | None) -> None:
+    """Where the daemon does not answer the look says so; where it answers, what it does not have is absent."""
+    if info is not None:
+        (root / "info").write_text(info)
+    texts = look(shell, root, ContainerImage("one:1"), ContainerImage(f"y@{DIGEST}"))
+    assert texts == ["present=no\nanswers=no"] * 2
+    assert ImageState.parse(texts[0]) == ImageState(answers=False)
+    assert ImageState.parse(texts[0]).render() == texts[0]
+    (root / "info").write_text("28.2.2")
+    assert look(shell, root, ContainerImage("one:1"), ContainerImage(f"y@{DIGEST}")) == ["present=no"] * 2
 
 
 def test_users_of_an_image_are_sorted(shell: list[str], root: Path) -> None:

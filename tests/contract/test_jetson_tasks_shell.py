@@ -32,7 +32,11 @@ SYSTEMCTL = r"""
 log "systemctl $*"
 case $1 in
 restart)
-  if grep -q broken "$ROOT/daemon.json" 2>/dev/null || [ -e "$ROOT/dead" ]; then echo 'Job failed.' >&2; exit 1; fi
+  if grep -q broken "$ROOT/daemon.json" 2>/dev/null || [ -e "$ROOT/dead" ]; then
+    cat "$ROOT/dies" >>"$ROOT/journal" 2>/dev/null
+    echo 'Job failed.' >&2
+    exit 1
+  fi
   [ -e "$ROOT/deaf" ] || cp "$ROOT/daemon.json" "$ROOT/live" 2>/dev/null || : >"$ROOT/live" ;;
 show) printf 'ActiveState=active\nSubState=running\nType=notify\n' ;;
 status) echo 'docker.service: failed to start daemon: it is broken' ;;
@@ -66,7 +70,7 @@ STANDINS = {
 if [ -e "$ROOT/old" ]; then echo 'unknown flag: --validate' >&2; exit 125; fi
 if grep -q refused "$3"; then echo "unable to configure the Docker daemon with file $3: no" >&2; exit 1; fi
 """,
-    "journalctl": "echo 'dockerd: it is broken'",
+    "journalctl": 'cat "$ROOT/journal" 2>/dev/null',
     "sleep": 'case $1 in 0.*) exec /usr/bin/sleep 0.05 ;; esac; log "sleep $1"',
     "dpkg-query": "case $4 in gone) exit 1 ;; half) echo config-files ;; *) echo installed ;; esac",
     "apt-mark": 'log "apt-mark $*"',
@@ -172,6 +176,34 @@ def test_what_does_not_take_is_put_back(device: Device, obstacle: str) -> None:
     assert device.read("log").count("systemctl restart") == 2
     assert "and Docker runs with them" in done.stderr
     assert ("it is broken" if obstacle == "broken" else "without the runtime nvidia") in done.stderr
+
+
+DIES = """\
+Starting docker.service - Docker Application Container Engine...
+time="2026-01-01T00:00:01Z" level=info msg="Starting up"
+time="2026-01-01T00:00:02Z" level=error msg="no such runtime"
+failed to start daemon: it is broken
+docker.service: Main process exited, code=exited, status=1/FAILURE
+Failed to start docker.service - Docker Application Container Engine.
+docker.service: Scheduled restart job, restart counter is at 1.
+time="2026-01-01T00:00:04Z" level=error msg="no such runtime"
+failed to start daemon: it is broken
+docker.service: Start request repeated too quickly.
+"""
+
+
+def test_the_cause_is_dockerds_own_words_since_the_restart(device: Device) -> None:
+    """What dockerd said is told first and once; neither systemd's words nor what an earlier failure left are shown."""
+    device.write("daemon.json", "{}\n")
+    device.write("journal", "failed to start daemon: another matter of last week\n")
+    device.write("dies", DIES)
+    done = set_docker(device, '{"broken": 1}\n')
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        'level=error msg="no such runtime"',
+        "failed to start daemon: it is broken",
+        "the old files are back in place, and Docker runs with them",
+    ]
 
 
 def test_a_file_that_was_not_there_is_gone_again(device: Device) -> None:

@@ -52,6 +52,14 @@ all:
 {more}"""
 
 
+def wait_for(mark: str) -> None:
+    """Wait until a process with this in its arguments runs: a task has begun on the device."""
+    deadline = time.monotonic() + 60
+    while subprocess.run(["pgrep", "-f", mark], capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline, "the task has not begun"
+        time.sleep(0.05)
+
+
 def plain(ended: Ended) -> str:
     """Return all that was printed, having checked that it is no traceback."""
     assert "Traceback" not in ended.all, ended.all
@@ -253,11 +261,11 @@ def test_ctrl_c_stops_between_tasks(fleet: User) -> None:
     mark = f"provision-test-{os.getpid()}"
     fleet.write(
         "slow.yaml",
-        f"- hosts: all\n  tasks:\n    - {{name: slow, shell: 'sleep 3; : {mark}'}}\n"
+        f"- hosts: all\n  tasks:\n    - {{name: slow, command: {{argv: [sh, -c, sleep 3, {mark}]}}}}\n"
         f"    - {{name: after, copy: {{dest: {fleet.folder}/after, content: x}}}}\n",
     )
     process = fleet.start("apply", "hosts.yaml", "slow.yaml", start_new_session=True)
-    time.sleep(2.0)
+    wait_for(mark)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
@@ -273,10 +281,11 @@ def test_a_second_ctrl_c_ends_what_runs(fleet: User) -> None:
     mark = f"provision-test-twice-{os.getpid()}"
     fleet.write(
         "long.yaml",
-        f"- hosts: all\n  tasks:\n    - {{name: long, shell: 'sleep 300; : {mark}'}}\n    - {{name: after, debug: }}\n",
+        f"- hosts: all\n  tasks:\n    - {{name: long, command: {{argv: [sh, -c, sleep 300, {mark}]}}}}\n"
+        "    - {name: after, debug: }\n",
     )
     process = fleet.start("apply", "hosts.yaml", "long.yaml", start_new_session=True)
-    time.sleep(2.0)
+    wait_for(mark)
     process.send_signal(signal.SIGINT)
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)
@@ -289,13 +298,14 @@ def test_a_second_ctrl_c_ends_what_runs(fleet: User) -> None:
 
 def test_terminated_is_interrupted(fleet: User) -> None:
     """SIGTERM, as a cancelled job or a closed terminal sends it, is a Ctrl-C."""
+    mark = f"provision-test-term-{os.getpid()}"
     fleet.write(
         "slow.yaml",
-        f"- hosts: all\n  tasks:\n    - {{name: slow, shell: sleep 2}}\n"
+        f"- hosts: all\n  tasks:\n    - {{name: slow, command: {{argv: [sh, -c, sleep 3, {mark}]}}}}\n"
         f"    - {{name: after, copy: {{dest: {fleet.folder}/after, content: x}}}}\n",
     )
     process = fleet.start("apply", "hosts.yaml", "slow.yaml", start_new_session=True)
-    time.sleep(2.0)
+    wait_for(mark)
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
@@ -305,7 +315,10 @@ def test_terminated_is_interrupted(fleet: User) -> None:
 def test_ctrl_c_at_the_question_is_a_no(fleet: User) -> None:
     """Interrupted while it asks, a run applies nothing and ends."""
     process = fleet.start("apply", "hosts.yaml", "play.yaml", "--confirm", stdin=subprocess.PIPE)
-    time.sleep(2.0)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("    +a"):
+        pass
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, out + err

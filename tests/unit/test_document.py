@@ -356,3 +356,17 @@ def test_errors_collect_where_asked() -> None:
     assert len(errors) == 1
     with pytest.raises(InputErrors):
         value("a: 1\na: 2\na: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "expected"),
+    [
+        ("source", ["force", "src", "dest"], "src"),
+        ("nosuchgroup", ["ungrouped"], ""),
+        ("childern", ["hosts", "children"], "children"),
+        ("tsks", ["tags", "tasks"], "tasks"),
+    ],
+)
+def test_near_prefers_what_begins_alike(name: Any, names: Any, expected: Any) -> None:
+    """Of names about as near the one with the same first letter is meant; one that begins otherwise is doubted."""
+    assert near(name, names) == (f"; did you mean {expected!r}?" if expected else "")

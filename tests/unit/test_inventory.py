@@ -299,3 +299,44 @@ def test_ten_thousand_hosts(tmp_path: Path) -> None:
     assert len(found.hosts) == 10_000
     assert found.hosts["h3-004"].vars["v99"] == 99
     assert os.fspath(found.path or "") == str(tmp_path / "hosts.yaml")
+
+
+def test_a_pattern_that_matches_nothing_has_the_place_it_was_written_at(tmp_path: Path) -> None:
+    """Where a play names no host that there is, the mistake is at the play's hosts; no built-in group is suggested."""
+    place = Source("site.yaml", 1, 10)
+    found = load(tmp_path, FLEET)
+    with pytest.raises(InputError) as caught:
+        found.select("nosuchgroup", source=place)
+    assert (caught.value.message, caught.value.source) == ("no host or group matches 'nosuchgroup'", place)
+    assert mistakes(lambda: found.select("nosuch,other,nano", source=place)) == [
+        (1, 10, "no host or group matches 'nosuch'"),
+        (1, 10, "no host or group matches 'other'"),
+    ]
+
+
+def test_a_broken_file_of_vars_hides_nothing(tmp_path: Path) -> None:
+    """A loop of groups, a host that is wrong and files of vars that cannot be read are reported together."""
+    text = "a: {children: {b: }, hosts: {h: [1], i: }}\nb: {children: {a: }}\n"
+    found = wrong(tmp_path, text, group_vars__a_yml="[1", group_vars__b_yml="[1]", host_vars__i_yml="a: b: c")
+    assert len(found) == 5
+
+
+def test_with_a_list_mistakes_go_there_and_the_hosts_are_read(tmp_path: Path) -> None:
+    """With a list for errors the hosts come back beside them, and the inventory says that it is incomplete."""
+    write(tmp_path, hosts_yaml="all: {hosts: {h: {ansible_port: x}}}", group_vars__all_yml="[1")
+    errors: list[InputError] = []
+    found = load_inventory(str(tmp_path / "hosts.yaml"), errors=errors)
+    assert list(found.hosts) == ["h"]
+    assert found.incomplete
+    assert len(errors) == 1
+
+
+def test_folders_that_cannot_be_read_are_input_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of vars that may not be listed is a mistake of the input, and no traceback."""
+    write(tmp_path, hosts_yaml="all: {hosts: h}", group_vars__all_yml="x: 1")
+
+    def refuse(self: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert "Permission denied" in mistakes(lambda: load_inventory(str(tmp_path / "hosts.yaml")))[0][2]

@@ -14,6 +14,7 @@ from provisioner.jetson.facts import HostFacts, facts_from
 from provisioner.jetson.images import ImageCatalogue, familiar
 from provisioner.jetson.observed import FACTS_VARIABLE
 from provisioner.jetson.pins import LockFile, Pin
+from provisioner.jetson.registry import Platform, Resolved, TagNotFound
 from provisioner.jetson.verify import SCRIPT
 from provisioner.model import NeedLook, Observable, Plan, Ran, State, TaskType, Unknown, View
 from provisioner.observables.docker import ContainersState, DockerDaemon, DockerState, RunningContainers
@@ -394,7 +395,8 @@ def test_a_daemon_that_does_not_answer_is_started() -> None:
 
 
 WEB = ContainersState(rows=("11|web|nginx:1|",))
-OWN = ContainersState(rows=(f"11|train|{NAME}|", "22|labelled|x|provision=yes"))
+OWN = ContainersState(rows=(f"11|train|{NAME}|a=b,provision=yes", "22|labelled|x|provision=yes"))
+USERS = ContainersState(rows=(f"11|train|{NAME}|", f"22|other|{pin().pinned}|provision=no,reprovision=yes"))
 
 
 def test_containers_that_are_not_ours_are_not_stopped() -> None:
@@ -408,11 +410,42 @@ def test_containers_that_are_not_ours_are_not_stopped() -> None:
 
 
 def test_containers_of_ours_may_be_stopped(images: ImageCatalogue) -> None:
-    """A container with our label or our image is stopped, and named; no other one that starts meanwhile is."""
+    """A container with our label is stopped, and named; no other one that starts meanwhile is."""
     states = device() | {DockerDaemon(): docker(), RunningContainers(): OWN}
     planned = runtime(states, file(CONFIG, BARE), images=images)
     assert planned.effects[0].values[2] == "11 22"
     assert f"this stops the container train ({NAME})" in shown(planned)
+
+
+def test_a_container_is_not_ours_for_the_image_that_it_uses(images: ImageCatalogue) -> None:
+    """Only the label of our own command makes a container ours: the pinned image is there for people to use."""
+    states = device() | {DockerDaemon(): docker(), RunningContainers(): USERS}
+    refused = runtime(states, file(CONFIG, BARE), images=images)
+    assert "train, other" in str(refused.failed)
+    assert not refused.effects
+
+
+def test_why_docker_did_not_take_it_comes_first() -> None:
+    """The message is the device's own words, cause first; what has become of it is the hint."""
+    finish = runtime(device() | {DockerDaemon(): docker()}, file(CONFIG, BARE)).finish
+    assert finish is not None
+    said = "failed to start daemon: no\nthe old files are back in place, and Docker runs with them\n"
+    told = finish(Ran(1, "", said))
+    assert told["msg"] == "failed to start daemon: no"
+    assert told["hint"].startswith("the old files are back in place, and Docker runs with them; ")
+    assert finish(Ran(0, "", "a warning")) == {}
+    meanwhile = "a container was started meanwhile, and a restart of Docker would stop it: 22\n"
+    assert finish(Ran(1, "", meanwhile))["hint"] == "--allow-restart allows it"
+
+
+def test_a_silent_daemon_that_is_started_may_have_any_image(images: ImageCatalogue) -> None:
+    """What depends on the images of a daemon that is yet to be started is assumed, and never without reservation."""
+    silent = ImageState(answers=False)
+    states = device() | {DockerDaemon(): DockerState(present=True), ContainerImage(pin().pinned): silent}
+    seen = at(states, file(CONFIG, DONE), absent(DROP_IN), folder("/etc/systemd/system/docker.service.d"))
+    assert plan(DockerRuntime(), seen, **given(images)).effects
+    assert plan(JetsonVerify(), seen, **given(images)).failed
+    assert list(seen.assumed) == ["it"]
 
 
 def test_live_restore_lets_containers_live() -> None:
@@ -498,13 +531,66 @@ def test_a_missing_image_is_pulled_by_digest_tagged_and_recorded(images: ImageCa
     pull, written = planned.effects
     assert pull.values[:3] == (familiar(pin().pinned), NAME, "arm64")
     assert set(pull.leaves) == {ContainerImage(pin().pinned), ContainerImage(NAME)}
-    assert pull.leaves[ContainerImage(NAME)].known_fields() == ("present", "architecture")
+    assert pull.leaves[ContainerImage(NAME)].known_fields() == ("present", "answers", "architecture")
     assert written.leaves[File(RECORD)].content == record().content  # type: ignore[attr-defined]
     assert planned.finish is not None
     planned.finish(Ran(1, "", ""))
     assert not images._taken
     planned.finish(Ran(0, "", ""))
     assert images._taken
+
+
+@pytest.mark.parametrize("daemon", [DockerState(present=True), READY])
+def test_a_silent_daemon_leaves_the_image_open(images: ImageCatalogue, daemon: DockerState) -> None:
+    """Where the daemon did not answer nobody knows whether the image is there: no pull is announced."""
+    silent = {one: ImageState(answers=False) for one in (ContainerImage(pin().pinned), ContainerImage(NAME))}
+    with pytest.raises(NotYetKnown, match="known once Docker answers"):
+        image(images, device() | {DockerDaemon(): daemon} | silent, record())
+
+
+def test_on_a_device_without_docker_the_pull_is_announced(images: ImageCatalogue) -> None:
+    """Where Docker is yet to be installed there is no image, and the pull is assumed after the install."""
+    states = device(done=False)
+    states[AptTransaction("install", "", ("docker.io", "nvidia-container-toolkit"))] = TRANSACTION
+    seen = at(states, absent(RECORD))
+    plan(JetsonRuntimePackages(), seen, **given(images))
+    assert plan(JetsonImage(), seen, **given(images)).effects[0].script.name == "pull_image"
+    assert list(seen.assumed) == ["it"]
+
+
+NAMED = "nvcr.io/nvidia/pytorch:25.02-py3-igpu"
+
+
+def test_an_image_that_was_asked_for_is_that_image_or_a_failure(images: ImageCatalogue) -> None:
+    """A pin for another image fails the task and names both; the pinned one under any of its names is fine."""
+    seen = at(device(), record())
+    refused = plan(JetsonImage(image=NAMED), seen, **given(images))
+    assert f"{NAMED} was asked for by name, and the band 36.4 is pinned to {NAME}" in str(refused.failed)
+    assert refused.hint
+    for name in (NAME, REFERENCE):
+        assert not plan(JetsonImage(image=name), at(device(), record()), **given(images)).failed
+    assert images._taken.keys() == {pin().key}
+
+
+class OnlyOthers:
+    """A registry that has every image but one."""
+
+    def resolve(self, reference: str, platform: Platform) -> Resolved:
+        """Return made-up digests, unless the tag is the missing one."""
+        if reference.endswith(":mine"):
+            raise TagNotFound(f"{reference}: no such tag")
+        return Resolved(reference, NEW, NEW, "m", platform, 1000, (), NEW)
+
+
+def test_an_image_that_was_asked_for_and_cannot_be_had_is_a_failure(tmp_path: Path) -> None:
+    """No other image takes the place of one that was asked for by name, whether a dry run saw it or not."""
+    asked = JetsonImage(image="dustynv/l4t-pytorch:mine")
+    for check in (True, False):
+        images = ImageCatalogue(tmp_path / "lab.lock.yaml", registry=OnlyOthers())
+        refused = plan(asked, at(device(), record()), **given(images, check=check))
+        assert "dustynv/l4t-pytorch:mine was asked for by name" in str(refused.failed)
+        assert refused.hint
+        assert not images._taken
 
 
 def test_after_the_plan_there_is_nothing_left_to_do(images: ImageCatalogue) -> None:

@@ -279,6 +279,87 @@ def test_a_removal_planned_before_leaves_a_transaction_open() -> None:
     assert isinstance(plans[1].effects[0].leaves[Package("y")].version, Unknown)
 
 
+TREE = AptTransactionState(installs=("tree=2.0",))
+PURGED = AptTransaction("purge", "", ("tree",))
+
+
+def bare(*more: tuple[Observable[Any], State]) -> View:
+    """Return a view of a device without the package tree."""
+    looks = [(AptTransaction("install", "", ("tree",)), TREE), (PURGED, AptTransactionState(nothing=True))]
+    remove = (AptTransaction("remove", "", ("tree",)), AptTransactionState(nothing=True))
+    return view((Package("tree"), PackageState()), *looks, remove, *more)
+
+
+def test_what_a_play_brings_it_can_take_away_and_bring_again() -> None:
+    """Installed, purged and installed again is three changes, each to the letter: the look was before all of them."""
+    tasks = [Apt(packages=("tree",)), Apt(packages=("tree",), state="absent", purge=True), Apt(packages=("tree",))]
+    seen = bare()
+    plans = chain(seen, *tasks)
+    assert [shown(plan) for plan in plans] == [["install tree 2.0"], ["purge tree 2.0"], ["install tree 2.0"]]
+    assert seen.planned[Package("tree")] == installed("2.0")
+    plans = chain(bare(), *(tasks[0], tasks[1], tasks[1]))
+    assert not plans[2].effects
+
+
+def test_what_came_with_a_package_may_go_with_another() -> None:
+    """A removal is open where the play brings anything else, or has removed with what stays of it unknown."""
+    other = (AptTransaction("install", "", ("a",)), AptTransactionState(installs=("a=1", "tree=2.0")))
+    purge = Apt(packages=("tree",), state="absent", purge=True)
+    with pytest.raises(NotYetKnown, match="known after 'task 0'"):
+        chain(bare((Package("a"), PackageState()), other), Apt(packages=("a",)), purge)
+    with pytest.raises(NotYetKnown, match="known after 'task 1'"):
+        chain(bare(), Apt(packages=("tree",)), Apt(packages=("tree",), state="absent"), purge)
+    there = view((Package("tree"), installed("1.0")), (PURGED, AptTransactionState(removes=("tree=1.0",))))
+    there.learn(AptTransaction("latest", "", ("tree",)), AptTransactionState(upgrades=("tree=1.0>2.0",)))
+    with pytest.raises(NotYetKnown):
+        chain(there, Apt(packages=("tree",), state="latest"), purge)
+
+
+def test_a_version_that_was_changed_before_is_not_taken_for_what_was_probed() -> None:
+    """A pin that was right when it was looked at is open once an earlier task has moved the version away from it."""
+    seen = view(
+        (Package("x"), installed("2")),
+        (AptTransaction("install", "", ("x=1",)), AptTransactionState(downgrades=("x=2>1",))),
+        (AptTransaction("install", "", ("x=2",)), AptTransactionState(nothing=True)),
+        (AptTransaction("latest", "", ("x",)), AptTransactionState(nothing=True)),
+    )
+    down = Apt(packages=("x=1",), allow_downgrade=True)
+    assert chain(seen, down, Apt(packages=("x=2",), allow_downgrade=True))[1].effects
+    seen.planned.clear()
+    with pytest.raises(NotYetKnown):
+        chain(seen, down, Apt(packages=("x",), state="latest"))
+
+
+def test_a_package_under_another_of_its_names_is_open() -> None:
+    """name and name:architecture may be one package: what a task plans of one says that the other is not known."""
+    seen = bare((Package("tree:arm64"), PackageState()))
+    with pytest.raises(NotYetKnown):
+        chain(seen, Apt(packages=("tree",)), Apt(packages=("tree:arm64",), state="absent"))
+
+
+def test_a_package_that_may_have_come_along_is_open() -> None:
+    """Whether a package is there is asked of nobody while only an apply can tell it."""
+    seen = bare()
+    later = Unknown("known after apply")
+    seen.planned[Package("tree")] = PackageState(status=later, version=later, selection=later)
+    with pytest.raises(NotYetKnown):
+        Apt(packages=("tree",)).plan(seen, CTX)
+
+
+def test_a_held_package_is_not_removed_with_what_it_needs() -> None:
+    """A removal that takes a held package along is refused in the plan, and names it."""
+    state = AptTransactionState(removes=("docker.io=27", "runc=1"), held=("docker.io",))
+    seen = view((Package("runc"), installed("1")), (AptTransaction("remove", "", ("runc",)), state))
+    refused = Apt(packages=("runc",), state="absent").plan(seen, CTX)
+    assert refused.failed == "apt would change docker.io, held"
+    assert "allow_change_held_packages" in str(refused.hint)
+    assert Apt(packages=("runc",), state="absent", allow_change_held_packages=True).plan(seen, CTX).effects
+    brought = bare()
+    hold = DpkgSelections(package="tree", selection="hold")
+    (*_, removal) = chain(brought, Apt(packages=("tree",)), hold, Apt(packages=("tree",), state="absent"))
+    assert removal.failed == "apt would change tree, held"
+
+
 def test_a_selection_is_changed_once() -> None:
     """dpkg_selections leaves the package as it is, but for the selection; an unknown package is an error."""
     seen = view((Package("x"), installed("1")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
 from typing import Any
 
@@ -339,3 +340,87 @@ def test_tags_select_as_in_ansible(tmp_path: Path, own: Any, tags: Any, skip: An
     """--tags and --skip-tags leave in what Ansible leaves in."""
     (task,) = tasks(tmp_path, f"- debug:\n  tags: [{', '.join(own.split())}]\n")
     assert selected(task, tags.split(), skip.split()) is expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A module as those that ship: a mode of several types, content of any, and a regular expression."""
+
+    path: str
+    mode: str | int | None = None
+    directory_mode: str | int | None = None
+    content: Any = None
+    regexp: str | None = field(default=None, metadata={"aliases": ("regex",)})
+    insertafter: str | None = None
+
+
+def line(folder: Path, arguments: str) -> Playbook:
+    write(folder, site_yaml="- hosts: all\n  tasks:\n" + _indented(f"- line: {{{arguments}}}"))
+    return load_playbook(folder / "site.yaml", {**MODULES, "line": Line})
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "words"),
+    [
+        ("- line: {path: /x, mode: 644}", 30, "line: mode: 644 is read as a decimal number"),
+        ("- line: {path: '{{ x }}', mode: 755}", 37, "line: mode: 755 is read as a decimal number"),
+        ("- line: {path: /x, directory_mode: 755}", 40, "write '0755'"),
+        ("- line: {path: /x, content: 36.10}", 33, "36.10 is read as the number 36.1"),
+        ("- line: {path: /x, content: {v: [36.10]}}", 38, "36.10 is read as the number 36.1"),
+        ("- set_fact: {v: 36.10}", 21, "36.10 is read as the number 36.1"),
+        ("- copy: {dest: /x, mode: 644}", 30, "copy: mode: 644 is read as a decimal number"),
+        ("- copy: {dest: /x, owner: 36.10}", 31, "copy: owner: 36.10 is read as 36.1"),
+        ("- debug:\n  loop: [36.10]", 14, "36.10 is read as the number 36.1"),
+    ],
+)
+def test_each_lossy_argument_is_one_warning_at_its_place(tmp_path: Path, text: Any, column: Any, words: Any) -> None:
+    """A mode that is no octal number, and a number that loses a digit, are warned about once, with line and column."""
+    write(tmp_path, site_yaml="- hosts: all\n  tasks:\n" + _indented(text))
+    (warning,) = load_playbook(tmp_path / "site.yaml", {**MODULES, "line": Line}).warnings
+    assert words in warning.message
+    assert (warning.source.line, warning.source.column) == (3 + text.count("\n"), column)
+
+
+@pytest.mark.parametrize("mode", ["0644", "'644'", "'0644'", "u+rwX", "preserve", "'{{ m }}'", "", "0"])
+def test_modes_that_are_meant_are_no_warning(tmp_path: Path, mode: Any) -> None:
+    """Octal numbers, text and templates are modes as they were meant."""
+    assert line(tmp_path, f"path: /x, mode: {mode}").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("mode: u+q", "line: mode: expected a file mode"),
+        ("mode: 99999", "got the number 99999"),
+        ("directory_mode: 'x=1'", "line: directory_mode: expected a file mode"),
+        ("regexp: '('", "line: regexp: '(' is no regular expression: missing )"),
+        ("regex: '['", "line: regex: '[' is no regular expression"),
+        ("insertafter: '*'", "line: insertafter: '*' is no regular expression"),
+    ],
+)
+def test_modes_and_expressions_that_are_none_are_found_early(tmp_path: Path, arguments: Any, words: Any) -> None:
+    """A literal mode or regular expression that is none is a mistake at its place, also beside templates."""
+    ((row, column, message),) = mistakes(lambda: line(tmp_path, f"path: '{{{{ p }}}}', {arguments}"))
+    assert words in message
+    assert (row, column) == (3, 32 + arguments.index(": ") + 1)
+
+
+def test_a_hint_names_each_place_once_and_ours_as_what_is_shipped(tmp_path: Path) -> None:
+    """Where a file was looked for is said once for each folder of the user's; the package's own is not spelt out."""
+    (task,) = tasks(tmp_path, "- debug:\n")
+    with pytest.raises(InputError) as caught:
+        find_file(task, "templates", "none.j2")
+    hint = caught.value.hint or ""
+    shown = hint.removeprefix("looked for ").split(", ")
+    assert shown[-1] == "what is shipped"
+    assert len(shown) == len(set(shown)) == 4
+    assert not any("provisioner/" in one for one in shown)
+
+
+def test_with_a_list_mistakes_go_there_and_the_rest_is_read(tmp_path: Path) -> None:
+    """With a list for errors the plays that could be read come back beside them."""
+    errors: list[InputError] = []
+    write(tmp_path, site_yaml="- hosts: all\n  tasks: [{comand: ls}, {debug: }]\n- hosts: x\n")
+    book = load_playbook(tmp_path / "site.yaml", MODULES, errors=errors)
+    assert [play.hosts for play in book.plays] == ["all", "x"]
+    assert len(errors) == 1

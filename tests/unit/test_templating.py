@@ -387,3 +387,69 @@ def test_jinja_and_yaml_are_imported_late() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{ a | nofilter }}", "there is no filter 'nofilter'"),
+        ("{{ a is nosuchtest }}", "there is no test 'nosuchtest'"),
+        ("{% if a %}{{ a | to_jsn }}{% endif %}", "there is no filter 'to_jsn'; did you mean 'to_json'?"),
+        ("{{ (a | uper) if a else 1 }}", "there is no filter 'uper'; did you mean 'upper'?"),
+        ("{{ a | map('uper') | list }}", "there is no filter 'uper'; did you mean 'upper'?"),
+        ("{{ a | selectattr('x', 'defned') | list }}", "there is no test 'defned'; did you mean 'defined'?"),
+    ],
+)
+def test_an_unknown_filter_or_test_is_found_without_rendering(text: Any, words: Any) -> None:
+    """A filter or test that there is not is a mistake of the template's text, wherever in it that stands."""
+    found = syntax_error(text)
+    assert found is not None
+    assert words in found[0]
+    assert used_names(text) <= {"a"}
+    assert guarded_names(text) == frozenset()
+
+
+def test_a_filter_that_a_template_asks_for_need_not_be_there() -> None:
+    """A template that asks `'x' is filter` may name filters that there are not."""
+    assert syntax_error("{% if 'x' is filter %}{{ 1 | x }}{% endif %}") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{ 'a' | regex_search('(') }}", "'(' is no regular expression"),
+        ("{{ 'a' is match('[') }}", "'[' is no regular expression"),
+        ("{{ 'a: [' | from_yaml }}", "cannot be rendered"),
+        ("{{ 'a' | hash('none') }}", "cannot be rendered"),
+        ("{{ [{}] | items2dict }}", "has no 'key'"),
+        ("{{ 'é' | b64encode('ascii') }}", "cannot be rendered"),
+        ("{{ strange.boom }}", "RuntimeError: a bug"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "is nested too deeply"),
+    ],
+)
+def test_nothing_that_a_template_does_is_a_traceback(text: Any, words: Any) -> None:
+    """Any exception out of a filter, a test or an expression is an InputError at the string's place."""
+
+    class Strange:
+        @property
+        def boom(self) -> int:
+            raise RuntimeError("a bug")
+
+    line, column, message = wrong(text, strange=Strange())
+    assert words in message
+    assert (line, column) == (3, 4)
+
+
+def test_an_unknown_option_in_a_template_files_head_has_its_place() -> None:
+    """A mistake in the first line of a template file is at that line."""
+    with pytest.raises(InputError) as caught:
+        Templar({}).text("#jinja2: trm_blocks: True\n", "/t.j2")
+    assert caught.value.source == Source("/t.j2", 1)
+
+
+def test_a_missing_file_of_a_lookup_names_each_place_once(tmp_path: Path) -> None:
+    """Where a lookup looked is said once for each place, also where folders coincide."""
+    folders = [tmp_path, tmp_path / "files" / "..", tmp_path]
+    with pytest.raises(InputError) as caught:
+        Templar({}, base_dirs=folders).render("{{ lookup('file', 'none') }}")
+    assert (caught.value.hint or "").count(str(tmp_path)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from written import MODULES, write
@@ -11,6 +11,9 @@ from written import MODULES, write
 from provisioner.inventory import load_inventory
 from provisioner.playbook import Play, load_playbook
 from provisioner.undefined import defined_names, undefined_names
+
+if TYPE_CHECKING:
+    from provisioner.errors import InputError
 
 
 def play(folder: Path, text: str, head: str = "", **files: str) -> Play:
@@ -117,3 +120,65 @@ def test_names_that_a_play_hands_to_the_next(tmp_path: Path) -> None:
     """Registered values, set facts and vars are told, for the plays after it."""
     found_play = play(tmp_path, "- debug:\n  register: r\n- set_fact: {f: 1}", "  vars: {v: 1}\n")
     assert defined_names(found_play) == {"r", "f", "v"}
+
+
+def test_unknown_filters_and_tests_are_found_before_any_connection(tmp_path: Path) -> None:
+    """A filter or test that there is not is reported with its place and what is near, in braces and in when."""
+    text = "- debug: {msg: '{{ x | to_jsn }}'}\n- debug:\n  when: x is defned\n- debug:\n  when: x | nof\n"
+    errors = undefined_names(play(tmp_path, text), [], frozenset({"x"}))
+    assert [(error.source.line, error.source.column) for error in errors if error.source] == [(3, 20), (5, 13), (7, 13)]
+    assert [error.message.partition(": ")[2] for error in errors] == [
+        "there is no filter 'to_jsn'; did you mean 'to_json'?",
+        "there is no test 'defned'; did you mean 'defined'?",
+        "there is no filter 'nof'",
+    ]
+
+
+def test_without_an_inventory_only_syntax_is_looked_at(tmp_path: Path) -> None:
+    """Where the hosts could not be read no name is called undefined, and templates are still parsed."""
+    found_play = play(tmp_path, "- debug: {msg: '{{ nothing }} {{ 1 | nof }}'}\n- debug: {msg: '{{ nothing }}'}\n")
+    assert [error.message for error in undefined_names(found_play, None, frozenset())] == [
+        "is not a valid template: there is no filter 'nof'"
+    ]
+
+
+def test_all_that_is_wrong_with_a_playbook_comes_in_one_round(tmp_path: Path) -> None:
+    """What a play's structure hides from nobody: templates, filters, names and conditions are reported beside it."""
+    text = """\
+        - hosts: all
+          tasks:
+            - comand: ls
+              register: out
+            - st_fact: {v: 1}
+            - copy: {dst: /x, content: "{{ a b }}"}
+            - debug: {msg: "{{ out.rc }} {{ v }} {{ nothing }} {{ lates }}"}
+              notify: nobody
+            - debug: {msg: "{{ v | nof }}"}
+            - debug:
+              when: v ==
+            - nomodule: {msg: "{{ lates }}"}
+              register: later
+              when: missing
+        """
+    write(tmp_path, site_yaml=text)
+    errors: list[InputError] = []
+    book = load_playbook(tmp_path / "site.yaml", MODULES, errors=errors)
+    for one in book.plays:
+        errors += undefined_names(one, [], frozenset())
+    found = sorted((error.source.line, error.message) for error in errors if error.source)
+    assert [line for line, _ in found] == [3, 5, 6, 6, 6, 7, 7, 8, 9, 11, 12, 12, 14]
+    words = " ".join(message for _, message in found)
+    assert all(f"variable {name!r}" in words for name in ("nothing", "lates", "missing"))
+    assert "variable 'out'" not in words
+    assert "variable 'v'" not in words
+
+
+def test_where_a_part_could_not_be_read_no_name_is_called_undefined(tmp_path: Path) -> None:
+    """Names that a file or a part would define that cannot be read are not reported as undefined."""
+    text = "- hosts: all\n  vars_files: none.yml\n  tasks:\n"
+    text += "  - debug: {msg: '{{ x }}'}\n  - debug: {msg: '{{ x | nof }}'}\n"
+    write(tmp_path, site_yaml=text)
+    errors: list[InputError] = []
+    (one,) = load_playbook(tmp_path / "site.yaml", MODULES, errors=errors).plays
+    assert [error.message for error in errors] == ["there is no file 'none.yml'"]
+    assert len(undefined_names(one, [], frozenset())) == 1
