@@ -27,6 +27,7 @@ USER = "nvidia"
 _PATIENCE = 60.0
 _WHAT = {
     "namespace": "real SSH servers on loopback",
+    "container": "containers of the local engine, behind real SSH servers on loopback",
     "model": "states as data, no shell, no SSH",
 }
 
@@ -99,10 +100,13 @@ def reset(name: str) -> bool:
     if not folder.exists():
         return False
     _stop(folder)
-    from provisioner.lab.namespace import erase
+    from provisioner.lab import container, namespace
 
+    engine = places.read_json(folder / "request.json").get("engine")
     for device in (folder / "devices").glob("*"):
-        erase(device / "root")
+        namespace.erase(device)
+        if engine:
+            container.erase(engine, device)
     shutil.rmtree(folder)
     return True
 
@@ -119,7 +123,7 @@ def choose_backend(forced: str | None = None) -> tuple[str, tuple[str, ...]]:
     reasons: list[str] = []
     trials: dict[str, Callable[[], str | None]] = {
         "namespace": lambda: namespace.works(places.home(".trial")),
-        "container": container.works,
+        "container": lambda: container.works(places.home(".trial")),
     }
     for name, works in trials.items():
         if wanted in ("", name):
@@ -155,13 +159,15 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _start(folder: Path, devices: Mapping[str, str], backend: str | None) -> dict[str, Any]:
-    from provisioner.lab import catalogue
+    from provisioner.lab import catalogue, container
 
     for simulate in devices.values():
         catalogue.model(simulate)
     _stop(folder)
     name, reasons = choose_backend(backend)
     request = {"devices": dict(devices), "backend": name, "banner": _banner(name, devices, reasons), "code": _code()}
+    before = places.read_json(folder / "request.json").get("engine")  # its disks may be there still
+    request["engine"] = container.chosen() if name == "container" else before
     places.write_json(folder / "request.json", request)
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(

@@ -32,7 +32,7 @@ OWNER = IDS  # what the machine's plain user is called in the outer namespace
 
 _OUTER = sc.NEWUSER | sc.NEWNS | sc.NEWPID
 _INNER = sc.NEWUSER | sc.NEWNS | sc.NEWIPC | sc.NEWUTS | sc.NEWCGROUP
-_OWN = ("etc", "var", "opt", "home", "root", "srv", "mnt")
+OWN = ("etc", "var", "opt", "home", "root", "srv", "mnt")
 _MOUNTED = ("usr", "proc", "sys", "dev", "run", "tmp")
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
@@ -97,7 +97,7 @@ def _first_process(spec: dict[str, Any], link: socket.socket, asks: socket.socke
         sc.be_dumpable()  # so that the process above may write our map
         _inner(asks)
         _become_root()
-        _first_boot(spec)
+        first_boot(spec)
         sc.set_hostname(spec["hostname"])
         serve(spec, link)
     except OSError as error:
@@ -145,7 +145,7 @@ def _build_root(spec: dict[str, Any]) -> None:
     _machine(spec, disk)
     _tmpfs(disk)
     _devices(disk)
-    _firmware(spec, disk)
+    firmware(spec, disk)
     _proc(spec, disk)
 
 
@@ -156,7 +156,7 @@ def _hand_over(disk: str) -> None:
 
 
 def _skeleton(disk: str) -> None:
-    for name in (*_OWN, *_MOUNTED):
+    for name in (*OWN, *_MOUNTED):
         Path(disk, name).mkdir(exist_ok=True, mode=0o700 if name == "root" else 0o755)
     for name in _TREES:
         here, there = Path("/", name), Path(disk, name)
@@ -174,6 +174,11 @@ def _machine(spec: dict[str, Any], disk: str) -> None:
     local = f"{disk}/usr/local"
     sc.bind(spec["standins"], local, readonly=True)
     sc.bind(spec["python"], f"{local}/python", readonly=True)
+    hide(spec, disk)
+
+
+def hide(spec: dict[str, Any], disk: str) -> None:
+    """Empty the programs that a device has only once it was given them."""
     for hidden in spec["hidden"]:
         if Path(disk, hidden.lstrip("/")).exists():
             sc.bind("/dev/null", disk + os.path.realpath(hidden))
@@ -202,7 +207,8 @@ def _devices(disk: str) -> None:
     sc.mount("devpts", f"{dev}/pts", "devpts", sc.NOSUID | sc.NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
 
 
-def _firmware(spec: dict[str, Any], disk: str) -> None:
+def firmware(spec: dict[str, Any], disk: str) -> None:
+    """Fill /sys, a tmpfs, with the device tree of the device."""
     base = Path(disk, "sys/firmware/devicetree/base")
 
     def fill() -> None:
@@ -218,11 +224,16 @@ def _proc(spec: dict[str, Any], disk: str) -> None:
     proc = f"{disk}/proc"
     sc.mount("proc", proc, "proc", sc.NOSUID | sc.NODEV | sc.NOEXEC)
     sc.bind(f"{proc}/sys", f"{proc}/sys")
-    sc.bind(spec["boot_id"], f"{proc}/sys/kernel/random/boot_id")
+    boot_id(spec, disk)
     sc.make_readonly(f"{proc}/sys")
 
 
-def _first_boot(spec: dict[str, Any]) -> None:
+def boot_id(spec: dict[str, Any], disk: str) -> None:
+    """Show this boot's own id where the kernel shows the machine's."""
+    sc.bind(spec["boot_id"], f"{disk}/proc/sys/kernel/random/boot_id")
+
+
+def first_boot(spec: dict[str, Any]) -> None:
     """Write the files of a freshly flashed device; what is already on the disk stays as it is."""
     os.umask(0o022)
     if Path("/var/lib/simulation/device.json").exists():

@@ -60,6 +60,8 @@ class NotPossible(Exception):  # noqa: N818 - it reads as what it says
 class Device:
     """One simulated device: its disk, its processes, and a link to the first of them."""
 
+    disk = "root"  # what its folder is called; every backend has its own
+
     def __init__(  # noqa: PLR0917 - what a device consists of
         self, folder: Path, host: str, found: catalogue.Model, key: str, registry: str, tools: Path
     ) -> None:
@@ -76,18 +78,14 @@ class Device:
 
     def boot(self) -> None:
         """Start the device; raise NotPossible where that cannot be done."""
-        disk = self.folder / "root"
+        disk = self.folder / self.disk
         if not disk.exists():
             disk.mkdir(parents=True)
-            if os.geteuid() == 0:
-                os.chown(disk, BASE, BASE)
+            self._new_disk(disk)
         write_json(self.folder / "boot.json", self._spec(disk))
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = _start(["-m", "provisioner.lab.inside", str(self.folder / "boot.json")], theirs)
-        self._link = ours
-        self._handshake(ours)
-        threading.Thread(target=self._listen, args=(ours,), daemon=True, name=f"{self.host}-link").start()
+        self._link = link = self._first_process()
+        self._handshake(link)
+        threading.Thread(target=self._listen, args=(link,), daemon=True, name=f"{self.host}-link").start()
         self.boots += 1
 
     def halt(self) -> None:
@@ -118,6 +116,16 @@ class Device:
         """Return a user's authorized_keys, empty if there is no such user, and the groups of a login."""
         message = self._ask({"user": user, "login": True}, ())[1]
         return str(message.get("keys", "")), message.get("groups")
+
+    def _new_disk(self, disk: Path) -> None:
+        if os.geteuid() == 0:
+            os.chown(disk, BASE, BASE)
+
+    def _first_process(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = _start(["-m", "provisioner.lab.inside", str(self.folder / "boot.json")], theirs)
+        return ours
 
     def _spec(self, disk: Path) -> dict[str, Any]:
         boot_id = self.folder / "boot_id"
@@ -294,8 +302,9 @@ def _range(table: str) -> int:
     raise NotPossible(f"{table} gives this user no range of {IDS} ids")
 
 
-def erase(disk: Path) -> None:
-    """Delete a device's disk, whose files belong to ids that a plain user cannot touch from outside."""
+def erase(folder: Path) -> None:
+    """Delete the disk of the device in folder: its files belong to ids that a plain user cannot touch from outside."""
+    disk = folder / Device.disk
     if not disk.exists():
         return
     if os.geteuid() == 0:
@@ -322,15 +331,20 @@ def works(near: Path) -> str | None:
         missing.append("newuidmap (Debian package uidmap)")
     if missing:
         return f"missing: {', '.join(missing)}"
+    return trial(near, Device, erase)
+
+
+def trial(near: Path, kind: Callable[..., Device], forget: Callable[[Path], None]) -> str | None:
+    """Start a throw-away device of a kind; return what it did not do as it should, None if it did all."""
     near.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".trial-", dir=near))
     try:
-        return _trial(folder)
+        return _trial(folder, kind)
     except (NotPossible, OSError) as error:
         return str(error)
     finally:
         with suppress(NotPossible, OSError):
-            erase(folder / "root")
+            forget(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -343,10 +357,10 @@ printf SECRET
 """
 
 
-def _trial(folder: Path) -> str | None:
+def _trial(folder: Path, kind: Callable[..., Device]) -> str | None:
     word = secrets.token_hex(8)
     tools = standins_folder.build(folder / "standins")
-    device = Device(folder, "trial", catalogue.model(next(iter(catalogue.everything()["devices"]))), "", "", tools)
+    device = kind(folder, "trial", catalogue.model(next(iter(catalogue.everything()["devices"]))), "", "", tools)
     device.boot()
     try:
         reader, writer = os.pipe()

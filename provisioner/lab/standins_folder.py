@@ -54,7 +54,7 @@ def build(target: Path) -> Path:
     for script in (_SOURCE / "sh").iterdir():
         _write(target / "bin" / script.name, script.read_text(encoding="utf-8"))
     (target / "sbin").symlink_to("/var/lib/simulation/commands")
-    _open_up(target)
+    open_up(target)
     return target
 
 
@@ -63,7 +63,7 @@ def _write(path: Path, content: str) -> None:
     path.chmod(0o755)
 
 
-def _open_up(target: Path) -> None:
+def open_up(target: Path) -> None:
     """Let everybody read it, whatever the umask and the modes of an installed package were."""
     for path in [target, *target.rglob("*")]:
         if not path.is_symlink():

@@ -16,12 +16,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from provisioner.lab import catalogue, keys, standins_folder
+from provisioner.lab import catalogue, container, keys, standins_folder
 from provisioner.lab.namespace import Device
 from provisioner.lab.places import private, read_json, write_json
 from provisioner.lab.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IDLE = 30 * 60.0
 _TICK = 5.0
@@ -41,7 +44,7 @@ class Supervisor:
     def run(self) -> None:
         """Start everything, say so in lab.json, and stay."""
         registry = Registry(catalogue.everything()["images"], self.before.get("registry", 0)).start()
-        if self.request["backend"] == "namespace":
+        if self.request["backend"] != "model":
             self._start_devices(registry.url)
         ports = {server.device.host: server.port for server in self.servers}
         write_json(self.folder / "ports.json", {"registry": registry.port, "devices": ports})
@@ -55,19 +58,22 @@ class Supervisor:
 
     def _start_devices(self, registry: str) -> None:
         tools = standins_folder.build(self.folder / "standins")
+        kind = Device if self.request["backend"] == "namespace" else container.kind(self.request["engine"])
         public = keys.pair(self.folder / "id_ed25519", "simulation")
         with ThreadPoolExecutor() as pool:
             work = [
-                pool.submit(self._start_device, host, simulate, public, registry, tools)
+                pool.submit(self._start_device, kind, host, simulate, public + "\n", registry, tools)
                 for host, simulate in self.request["devices"].items()
             ]
             from provisioner.lab import sshd  # noqa: F401 - paramiko is imported while the devices come up
 
             self.servers = [job.result() for job in work]
 
-    def _start_device(self, host: str, simulate: str, public: str, registry: str, tools: Path) -> Any:
+    def _start_device(  # noqa: PLR0917 - what a device consists of
+        self, kind: Callable[..., Device], host: str, simulate: str, key: str, registry: str, tools: Path
+    ) -> Any:
         folder = private(self.folder / "devices" / host)
-        device = Device(folder, host, catalogue.model(simulate), public + "\n", registry, tools)
+        device = kind(folder, host, catalogue.model(simulate), key, registry, tools)
         device.boot()
         keys.pair(folder / "host_key", host)
         from provisioner.lab.sshd import Server

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 
+TYPE_CHECKING = False  # the image that a container runs may have a small Python
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 NEWUSER, NEWPID = 0x10000000, 0x20000000
 
@@ -14,6 +18,8 @@ _KEPT = RDONLY | NOSUID | NODEV | NOEXEC  # statvfs and mount give these flags t
 
 _MOUNT_SETATTR = 442  # one number on every architecture: calls younger than 2019 share a table
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "armv7l": 218, "i686": 217, "ppc64le": 203, "s390x": 217}
+SETPCAP, SYS_ADMIN = 8, 21
+_CAPABILITY_VERSION_3, _PR_CAPBSET_DROP = 0x20080522, 24
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -57,11 +63,28 @@ def make_readonly(target: str) -> None:
     mount("", target, flags=BIND | REMOUNT | RDONLY | kept)
 
 
+def unmount(target: str) -> None:
+    """Take away what is mounted on target."""
+    _done(_libc.umount2(target.encode(), _DETACH), f"umount {target}")
+
+
 def enter_root() -> None:
     """Make the working directory the root of this mount namespace and let go of the old one."""
     _done(_libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
-    _done(_libc.umount2(b".", _DETACH), "umount the old root")
+    unmount(".")
     os.chdir("/")
+
+
+def give_up(capabilities: Iterable[int]) -> None:
+    """Lose these rights of root for good: this process has them no more, and nothing that it starts can get them."""
+    head = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the same for capabilities above 31
+    _done(_libc.capget(head, sets), "capget")
+    for number in capabilities:
+        _done(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl")
+        for place in range(3):
+            sets[number // 32 * 3 + place] &= ~(1 << number % 32)
+    _done(_libc.capset(head, sets), "capset")
 
 
 def set_hostname(name: str) -> None:
