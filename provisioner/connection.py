@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .document import decode, near, raise_all
 from .errors import InputError
 from .transport import Secret, Target, default_key_files, default_known_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from .inventory import Host, Inventory
     from .lab import Lab
+
+
+_OPTIONS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+_PORTS = ("ansible_port", "ansible_ssh_port")
+_CONNECTIONS = ("ssh", "smart", "paramiko", "paramiko_ssh")
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +38,14 @@ class Credentials:
 
 def target_of(host: Host, inventory: Inventory, given: Credentials, lab: Lab | None, *, become: bool) -> Target:
     """Return where a host is and how to get in; a simulated one is found in its lab."""
+    _check(host, inventory)
     if lab is not None and host.name in lab.devices:
         return _simulated(host, lab, given, become=become)
     user, address = _split(str(_first(host, "ansible_host", "ansible_ssh_host") or host.name))
     return Target(
         name=host.name,
         address=address,
-        port=_port(host, inventory),
+        port=_port(host),
         user=_text(_first(host, "ansible_user", "ansible_ssh_user")) or user or given.user,
         key_files=_key_files(host, given),
         password=_secret(_first(host, "ansible_password", "ansible_ssh_pass")) or given.password,
@@ -93,20 +102,64 @@ def _split(address: str) -> tuple[str | None, str]:
     return (user, rest) if at else (None, address)
 
 
-def _port(host: Host, inventory: Inventory) -> int | None:
-    value = _first(host, "ansible_port", "ansible_ssh_port")
-    if value is None:
-        return None
+def wants_root(host: Host) -> bool:
+    """Return what the inventory says of becoming root."""
+    value = host.vars.get("ansible_become")
+    return value is not None and decode(value, bool, name=f"{host.name}: ansible_become")
+
+
+def _check(host: Host, inventory: Inventory) -> None:
+    """Report every variable of a host that does not fit."""
+    checks: Mapping[str, Callable[[Any], object]] = {
+        "ansible_connection": _by_ssh,
+        "ansible_become": lambda value: decode(value, bool, name="ansible_become"),
+        **dict.fromkeys(_PORTS, _number),
+        **{name: partial(_words, name) for name in _OPTIONS},
+    }
+    errors = []
+    for name, check in checks.items():
+        value = host.vars.get(name)
+        try:
+            if value is not None:
+                check(value)
+        except InputError as error:
+            place = inventory.var_source(host, name)
+            errors.append(InputError(f"{host.name}: {error.message}", source=place, hint=error.hint))
+    raise_all(errors)
+
+
+def _by_ssh(value: object) -> None:
+    name = str(value).removeprefix("ansible.builtin.")
+    if name not in _CONNECTIONS:
+        guess = near(name, _CONNECTIONS)
+        raise InputError(f"ansible_connection: {name!r} is not supported; devices are reached over SSH{guess}")
+
+
+def _number(value: object) -> int:
     try:
-        return int(str(value))
+        port = int(str(value))
     except ValueError:
-        source = inventory.var_source(host, "ansible_port")
-        raise InputError(f"{host.name}: the port {value!r} is no number", source=source) from None
+        raise InputError(f"the port {value!r} is no number") from None
+    if not 1 <= port <= _LAST_PORT:
+        raise InputError(f"the port {value!r} is not between 1 and {_LAST_PORT}")
+    return port
+
+
+def _words(name: str, value: object) -> list[str]:
+    try:
+        return shlex.split(str(value))
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _port(host: Host) -> int | None:
+    value = _first(host, *_PORTS)
+    return None if value is None else _number(value)
 
 
 def _jump(host: Host) -> str | None:
     """Find the jump host in the options that Ansible would hand to ssh."""
-    words = shlex.split(" ".join(str(_first(host, name) or "") for name in _OPTIONS))
+    words = [word for name in _OPTIONS for word in _words(name, _first(host, name) or "")]
     for word, following in zip(words, [*words[1:], ""], strict=False):
         option = following if word == "-o" else word.removeprefix("-o")
         if option.lower().startswith("proxyjump="):
@@ -114,9 +167,6 @@ def _jump(host: Host) -> str | None:
         if word == "-J":
             return following
     return None
-
-
-_OPTIONS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
 
 
 def simulated(hosts: Mapping[str, Host]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .compiler import HostScope, Memory
+from .connection import wants_root
 from .engine import HostRun, Options, Outcome
 from .errors import HostError, LinkLost, Unreachable
 from .events import Doing, Event, HostFinished, HostLost, Listener, Noted, PlayStarted, RunFinished, RunStarted
@@ -144,7 +145,7 @@ class Runner:
             wanted = play.become or any(task.become for task in play.everything())
             for state in self._of(play):
                 state.plays += 1
-                own = state.host.vars.get("ansible_become")
+                own = wants_root(state.host)
                 state.privileged = state.privileged or bool(wanted or self.settings.become or own)
 
     def _of(self, play: Play) -> list[HostState]:
@@ -275,7 +276,7 @@ class Runner:
             variables=host.vars,
             extra=settings.extra,
             magic=self._magic(play, playbook, host),
-            become=settings.become or bool(host.vars.get("ansible_become")),
+            become=settings.become or wants_root(host),
             become_user=settings.become_user or _text(host.vars.get("ansible_become_user")),
             login_user=_text(host.vars.get("ansible_user")),
             check=settings.check,

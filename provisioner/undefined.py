@@ -37,8 +37,22 @@ class _Text:
     file: bool = False
 
 
-def undefined_names(play: Play, inventory_hosts: Iterable[Host], known: frozenset[str]) -> list[InputError]:
-    """Return an error for each use of a name that no host, play, task or `known` (facts, extra vars) can define."""
+def undefined_names(play: Play, inventory_hosts: Iterable[Host] | None, known: frozenset[str]) -> list[InputError]:
+    """Return an error for each use of a name that no host, play, task or `known` (facts, extra vars) can define.
+
+    Templates that cannot be parsed are reported too; where hosts are None, or a part of the play could not be read,
+    nobody knows which names there are, and these are all that is.
+    """
+    knows_names = inventory_hosts is not None and not play.incomplete
+    errors = list(_mistakes(play, inventory_hosts or (), known))
+    return errors if knows_names else [error for error in errors if not isinstance(error, UndefinedName)]
+
+
+class UndefinedName(InputError):  # noqa: N818 - the field's word for it
+    """A name that nothing defines."""
+
+
+def _mistakes(play: Play, inventory_hosts: Iterable[Host], known: frozenset[str]) -> list[InputError]:
     defined = known | defined_names(play) | frozenset().union(*_host_names(inventory_hosts))
     errors: list[InputError] = []
     used: set[str] = set()
@@ -56,11 +70,16 @@ def undefined_names(play: Play, inventory_hosts: Iterable[Host], known: frozense
 
 def defined_names(play: Play) -> frozenset[str]:
     """Return the names that a play defines: its vars, what its tasks register, and the facts that they set."""
-    names = {*play.vars, *play.vars_files}
+    return handed_on(play) | play.vars.keys() | play.vars_files.keys()
+
+
+def handed_on(play: Play) -> frozenset[str]:
+    """Return the names that the plays after this one know too: what its tasks register, and the facts they set."""
+    names: set[str] = set()
     for task in play.everything():
         if task.register:
             names.add(task.register)
-        if task.module == "set_fact":
+        if task.module in ("set_fact", ""):  # an unknown module may be meant to set facts
             names.update(task.args)
     return frozenset(names)
 
@@ -125,7 +144,7 @@ def _wrong(text: _Text, defined: frozenset[str], guards: frozenset[str]) -> Iter
         if not name.startswith(_PREFIXES):
             hint = "define it in the inventory or the play, or give it a default: {{ NAME | default('') }}"
             message = f"nothing defines the variable {name!r}{near(name, defined | _MAGIC)}"
-            yield InputError(message, source=_place(text, name), hint=hint.replace("NAME", name))
+            yield UndefinedName(message, source=_place(text, name), hint=hint.replace("NAME", name))
 
 
 def _place(text: _Text, name: str) -> Source:

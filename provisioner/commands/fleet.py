@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.connection import Credentials, simulated, target_of
-from provisioner.document import raise_all
+from provisioner.document import beside, near, raise_all, searched
 from provisioner.errors import InputError, ProvisionError
 
 if TYPE_CHECKING:
@@ -67,21 +67,25 @@ def load_fleet(
     from provisioner.inventory import load_inventory
     from provisioner.model import task_types
     from provisioner.playbook import load_playbook
-    from provisioner.undefined import undefined_names
+    from provisioner.undefined import handed_on, undefined_names
 
     errors: list[InputError] = []
     paths = [path for name in playbooks if (path := _attempt(partial(find_playbook, name, options), errors))]
-    beside = tuple(dict.fromkeys(path.parent for path in paths if SHIPPED not in path.parents))
-    inventory = _attempt(partial(load_inventory, options.inventory, vars_dirs=beside), errors)
-    loaded = [book for path in paths if (book := _attempt(partial(load_playbook, path, task_types()), errors))]
+    folders = tuple(dict.fromkeys(path.parent for path in paths if SHIPPED not in path.parents))
+    inventory = _attempt(partial(load_inventory, options.inventory, vars_dirs=folders, errors=errors), errors)
+    read = partial(load_playbook, modules=task_types(), errors=errors)
+    loaded = [book for path in paths if (book := _attempt(partial(read, path), errors))]
     hosts: tuple[Host, ...] = ()
     if inventory is not None:
         hosts = _attempt(partial(inventory.select, options.limit or "all"), errors) or ()
-        for play in (play for book in loaded for play in book.plays):
-            _attempt(partial(inventory.select, play.hosts), errors)
-            errors.extend(undefined_names(play, hosts, known))
         for host in hosts:
             _attempt(partial(target_of, host, inventory, Credentials(), None, become=False), errors)
+    unsure = inventory is None or inventory.incomplete or not hosts
+    for play in (play for book in loaded for play in book.plays):
+        if inventory is not None and play.hosts:
+            _attempt(partial(inventory.select, play.hosts, play.hosts_source), errors)
+        errors.extend(undefined_names(play, None if unsure else hosts, known))
+        known |= handed_on(play)
     raise_all(errors)
     assert inventory is not None
     if not hosts:
@@ -100,17 +104,17 @@ def _attempt(read: Any, errors: list[InputError]) -> Any:
 def find_playbook(name: str, options: argparse.Namespace) -> Path:
     """Return the playbook of a name: as given, beside the inventory, or one that is shipped."""
     given = Path(name)
-    beside = Path(options.inventory).parent if "," not in options.inventory else Path()
+    home = Path(options.inventory).parent if "," not in options.inventory else Path()
     tried = [given]
     if len(given.parts) == 1:
-        folders = (Path("playbooks"), beside, beside / "playbooks", beside.parent / "playbooks", SHIPPED / "playbooks")
+        folders = (Path("playbooks"), home, home / "playbooks", home.parent / "playbooks", SHIPPED / "playbooks")
         tried += [folder / name for folder in folders]
     tried = list(dict.fromkeys(tried))
     for path in tried:
         if path.is_file():
             return path
-    searched = ", ".join(str(path) for path in tried)
-    raise InputError(f"there is no playbook {name!r}", hint=f"looked for {searched}")
+    known = near(given.name, beside(tried))
+    raise InputError(f"there is no playbook {name!r}{known}", hint=searched(tried))
 
 
 def ask_credentials(options: argparse.Namespace) -> Credentials:

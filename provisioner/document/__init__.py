@@ -1,7 +1,7 @@
 """YAML nodes with a Source (path, line, column), and decode(value, type): driven by annotations, exact."""
 
 from provisioner.document.decode import Mode, check, decode, type_hints
-from provisioner.document.reader import excerpt, load, parse, read_text
+from provisioner.document.reader import beside, excerpt, load, parse, read_text, searched
 from provisioner.document.tree import (
     Caution,
     ListNode,
@@ -28,6 +28,7 @@ __all__ = [
     "ScalarNode",
     "UnsafeText",
     "Vault",
+    "beside",
     "check",
     "decode",
     "excerpt",
@@ -40,6 +41,7 @@ __all__ = [
     "plain",
     "raise_all",
     "read_text",
+    "searched",
     "type_hints",
     "walk",
 ]

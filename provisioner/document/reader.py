@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,13 @@ from provisioner.document.tree import ListNode, MapNode, Node, ScalarNode, Unsaf
 from provisioner.errors import InputError, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import yaml
 
 _YAML = "tag:yaml.org,2002:"
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PACKAGE = Path(__file__).parent.parent
 _WIDTH = 120
 _DEEPEST = 2000
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -51,6 +54,25 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode(errors="replace")
         raise InputError("is not UTF-8 text", source=_place(str(path), before, len(before))) from error
+
+
+def searched(tried: Iterable[Path]) -> str:
+    """Return a hint that names each place that was looked at once, and our own as what is shipped."""
+    seen: dict[Path, str] = {}
+    for path in tried:
+        real = Path(os.path.normpath(path.absolute()))
+        seen.setdefault(_PACKAGE if _PACKAGE in real.parents else real, str(path))
+    names = [name for place, name in seen.items() if place != _PACKAGE]
+    return f"looked for {', '.join([*names, 'what is shipped'] if _PACKAGE in seen else names)}"
+
+
+def beside(tried: Iterable[Path]) -> set[str]:
+    """Return the names of the files that lie where one was looked for."""
+    names: set[str] = set()
+    for folder in {path.parent for path in tried}:
+        with suppress(OSError):
+            names |= {item.name for item in folder.iterdir() if item.is_file()}
+    return names
 
 
 def excerpt(source: Source) -> str:

@@ -133,6 +133,8 @@ def find(root: Node, path: tuple[object, ...]) -> Node:
     return node
 
 
+_NEAR = 0.7
+_ALIKE = 0.1
 _TRAILING_ZERO = re.compile(r"\d+\.\d*0")
 
 
@@ -150,9 +152,20 @@ def is_template(text: str) -> bool:
 
 def near(name: str, candidates: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of some names, or nothing."""
-    names = {candidate.casefold(): candidate for candidate in candidates}
-    found = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.6)
-    return f"; did you mean {names[found[0]]!r}?" if found else ""
+    wanted = name.casefold()
+    matcher = difflib.SequenceMatcher(b=wanted)
+    best, least = "", _NEAR
+    for candidate in candidates:
+        text = candidate.casefold()
+        # who mistypes a name seldom mistypes its first letter
+        bonus = _ALIKE if text[:1] == wanted[:1] else 0.0
+        matcher.set_seq1(text)
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) + bonus < least:
+            continue
+        score = matcher.ratio() + bonus
+        if score > least or (score == least and not best):
+            best, least = candidate, score
+    return f"; did you mean {best!r}?" if best else ""
 
 
 def raise_all(errors: Iterable[InputError]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provisioner.errors import InputError, InputErrors
 from provisioner.inventory import patterns
 
 if TYPE_CHECKING:
@@ -39,10 +40,17 @@ class Inventory:
     layers: Mapping[str, Sequence[MapNode]] = field(default_factory=dict, repr=False)
     """Where each host's variables were written, lowest precedence first; hosts of the same groups share a part."""
     group_layers: Mapping[tuple[str, ...], Sequence[MapNode]] = field(default_factory=dict, repr=False)
+    incomplete: bool = False
+    """Some part of it could not be read: it serves to find more mistakes, not to work on."""
 
-    def select(self, pattern: str) -> tuple[Host, ...]:
-        """Return the hosts that an Ansible pattern means; a name in it that matches nothing is an InputError."""
-        return tuple(self.hosts[name] for name in patterns.select(pattern, tuple(self.hosts), self.groups))
+    def select(self, pattern: str, source: Source | None = None) -> tuple[Host, ...]:
+        """Return the hosts that an Ansible pattern means; a name in it that matches nothing is an InputError there."""
+        try:
+            return tuple(self.hosts[name] for name in patterns.select(pattern, tuple(self.hosts), self.groups))
+        except InputError as error:
+            for one in error.errors if isinstance(error, InputErrors) else (error,):
+                one.source = one.source or source
+            raise
 
     def var_source(self, host: str | Host, name: str) -> Source | None:
         """Return where the variable that a host sees was written."""

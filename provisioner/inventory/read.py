@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from provisioner.document import Caution, ListNode, MapNode, Node, ScalarNode, load, lossy, near, raise_all
-from provisioner.errors import InputError, Source
+from provisioner.errors import InputError, InputErrors, Source
 from provisioner.inventory.merge import Group, Merger
 from provisioner.inventory.model import Inventory
 from provisioner.inventory.ranges import expand
-from provisioner.inventory.varfiles import VarFiles
+from provisioner.inventory.varfiles import VarFiles, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,11 @@ _WANTED = {"hosts": "a mapping of host names", "children": "a mapping of group n
 _LINE = {"hosts": "write one `name:` per line", "children": "write one `name:` per line", "vars": None}
 
 
-def load_inventory(spec: str, *, vars_dirs: Sequence[Path] = ()) -> Inventory:
+def load_inventory(spec: str, *, vars_dirs: Sequence[Path] = (), errors: list[InputError] | None = None) -> Inventory:
     """Read a YAML inventory file, a folder of them, or a list of names that holds a comma.
 
     `vars_dirs` are folders of playbooks, whose group_vars and host_vars count after the inventory's own.
+    With `errors`, mistakes go there and what could be read is returned, unless that is no host or a loop of groups.
     """
     reader = _Reader()
     path = None if "," in spec else Path(spec)
@@ -36,7 +37,12 @@ def load_inventory(spec: str, *, vars_dirs: Sequence[Path] = ()) -> Inventory:
         for file in _files(path):
             reader.file(file)
         home = (path if path.is_dir() else path.parent,)
-    return reader.finish(path, VarFiles((home, vars_dirs), reader.errors, reader.warnings))
+    inventory = reader.finish(path, VarFiles((home, vars_dirs), reader.errors, reader.warnings))
+    if errors is None or not inventory.hosts:
+        raise_all(reader.errors)
+    else:
+        errors.extend(InputErrors(reader.errors).errors)
+    return inventory
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -47,7 +53,7 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for item in sorted(path.iterdir()):
+    for item in sorted(listed(path)):
         if item.name.startswith(".") or item.name in ("group_vars", "host_vars") or item.name.endswith(_SKIPPED):
             continue
         yield from _files(item)
@@ -165,11 +171,11 @@ class _Reader:
         if not self.hosts and not self.errors:
             self._error("the inventory names no host", Source(str(path)) if path else Source("command line"))
         if self._looped():
+            files.read(self.groups, self.hosts)
             raise_all(self.errors)
         self._depths()
         members = {name: self._members(group) for name, group in self.groups.items()}
         hosts, layers, group_layers = Merger(self.groups, self.hosts, self.host_layers, files).merged()
-        raise_all(self.errors)
         return Inventory(
             path=path,
             hosts=MappingProxyType(hosts),
@@ -177,6 +183,7 @@ class _Reader:
             warnings=tuple(self.warnings),
             layers=layers,
             group_layers=group_layers,
+            incomplete=bool(self.errors),
         )
 
     def _link(self) -> None:

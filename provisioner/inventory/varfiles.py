@@ -8,7 +8,7 @@ from provisioner.document import Caution, MapNode, ScalarNode, load, lossy
 from provisioner.errors import InputError, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _SUFFIXES = ("", ".yml", ".yaml", ".json")
@@ -35,9 +35,17 @@ class VarFiles:
             for folder in level:
                 yield from self._found(folder / "host_vars", name)
 
+    def read(self, groups: Iterable[str], hosts: Iterable[str]) -> None:
+        """Read every file, for the mistakes in them."""
+        for name in groups:
+            for level in self.levels:
+                list(self.group(name, level))
+        for name in hosts:
+            list(self.host(name))
+
     def _found(self, folder: Path, name: str) -> Iterator[MapNode]:
         if folder not in self.listed:
-            self.listed[folder] = {item.name: item for item in folder.iterdir()} if folder.is_dir() else {}
+            self.listed[folder] = {item.name: item for item in self._listed(folder)} if folder.is_dir() else {}
         present = [self.listed[folder][name + suffix] for suffix in _SUFFIXES if name + suffix in self.listed[folder]]
         if not present:
             return
@@ -45,7 +53,7 @@ class VarFiles:
             note = Caution(Source(str(other)), f"is not read: {present[0].name} comes before it")
             if note not in self.warnings:
                 self.warnings.append(note)
-        for file in _files(present[0]):
+        for file in self._files(present[0]):
             node = self._load(file)
             if node is not None:
                 yield node
@@ -68,13 +76,27 @@ class VarFiles:
             self.errors.append(InputError("a file of variables has to be a mapping", source=node.source))
         return None
 
+    def _files(self, path: Path) -> Iterator[Path]:
+        if not path.is_dir():
+            yield path
+            return
+        for item in sorted(self._listed(path)):
+            if item.name.startswith(".") or item.name.endswith("~"):
+                continue
+            if item.is_dir() or item.suffix in _SUFFIXES:
+                yield from self._files(item)
 
-def _files(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
-        yield path
-        return
-    for item in sorted(path.iterdir()):
-        if item.name.startswith(".") or item.name.endswith("~"):
-            continue
-        if item.is_dir() or item.suffix in _SUFFIXES:
-            yield from _files(item)
+    def _listed(self, folder: Path) -> list[Path]:
+        try:
+            return listed(folder)
+        except InputError as error:
+            self.errors.append(error)
+            return []
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, or say why that cannot be had."""
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", source=Source(str(folder))) from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Literal
 
-from provisioner.document import MapNode, Node, ScalarNode, check, is_template
+from provisioner.document import Caution, MapNode, Mode, Node, ScalarNode, check, decode, is_template, lossy
 from provisioner.errors import InputError
 from provisioner.playbook import freeform
 from provisioner.playbook.model import Task, find_file
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from provisioner.playbook.words import Words
 
+_MODES = ("mode", "directory_mode")
+_PATTERNS = ("regexp", "regex", "insertafter", "insertbefore")
 _META = ("flush_handlers", "noop")
 _SEARCHED: dict[str, Literal["files", "templates"]] = {"template": "templates", "copy": "files"}
 
@@ -31,6 +34,7 @@ class Arguments:
         value = item.get(key.value)
         given = None if value is None else self._given(module, key, value)
         if given is None:
+            self.words.lost = self.words.lost or getattr(self.modules.get(module), "any_argument", False)
             return {}
         node = self._merged(given, item.get("args"))
         if module != "meta" or module in self.modules:
@@ -39,12 +43,34 @@ class Arguments:
 
     def _check(self, node: MapNode, cls: type, module: str) -> None:
         """Report what is wrong with arguments as far as they are literal."""
-        if getattr(cls, "any_argument", False):
-            node = MapNode(node.source, ((ScalarNode(node.source, "free", "free"), node),))
+        is_free = getattr(cls, "any_argument", False)
+        whole = MapNode(node.source, ((ScalarNode(node.source, "free", "free"), node),)) if is_free else node
+        found: list[Caution] = []
         try:
-            check(node, cls, name=module, warnings=self.words.warnings)
+            check(whole, cls, name=module, warnings=found)
         except InputError as error:
-            self.words.errors.append(error)
+            self.words.failed(error)
+        for key, value in () if is_free else node.entries:
+            self._literal(module, key.text, value, found)
+        warned = {caution.source for caution in found}
+        self.words.warnings.extend((*found, *(one for one in lossy(node) if one.source not in warned)))
+
+    def _literal(self, module: str, key: str, node: Node, warnings: list[Caution]) -> None:
+        """Report a literal mode, or regular expression, that is none."""
+        if not isinstance(node, ScalarNode) or node.value is None or is_template(node.text):
+            return
+        name = f"{module}: {key}"
+        if key in _MODES:
+            try:
+                decode(node, Mode, name=name, warnings=warnings)
+            except InputError as error:
+                self.words.failed(error)
+        elif key in _PATTERNS:
+            try:
+                re.compile(node.text.encode())
+            except re.error as error:
+                message = f"{name}: {node.text!r} is no regular expression: {error.msg}"
+                self.words.wrong(message, node.source)
 
     def _given(self, module: str, key: ScalarNode, value: Node) -> MapNode | None:
         if isinstance(value, MapNode):

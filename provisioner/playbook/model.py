@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from provisioner.document import Caution, Node, ScalarNode, near, places
+from provisioner.document import Caution, Node, ScalarNode, beside, near, places, searched
 from provisioner.errors import InputError, Source
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Flag = bool | ScalarNode
 """A keyword that is on or off, or an expression in braces that says so on each host."""
 
-_PACKAGE = Path(__file__).parent.parent
+_SHIPPED = Path(__file__).parent.parent / "shipped"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +31,10 @@ class Loop:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """One task or handler; arguments, conditions and names may hold templates."""
+    """One task or handler; arguments, conditions and names may hold templates.
+
+    A task of no known module has none; it is in no playbook that was read without mistakes.
+    """
 
     name: str
     module: str
@@ -85,6 +88,8 @@ class Play:
     max_fail_percentage: float | None = None
     tags: tuple[str, ...] = ()
     force_handlers: bool = False
+    incomplete: bool = False
+    """Some part that may define names could not be read."""
 
     def everything(self) -> Iterator[Task]:
         """Yield the tasks, then the handlers."""
@@ -118,17 +123,15 @@ def selected(task: Task, tags: Collection[str] = (), skip_tags: Collection[str] 
 def find_file(task: Task, kind: Literal["files", "templates"], name: str) -> Path:
     """Return the local file that a task names, or say where it was looked for."""
     given = Path(name).expanduser()
-    tried = [given] if given.is_absolute() else list(dict.fromkeys(_candidates(task, kind, given)))
+    tried = [given] if given.is_absolute() else list(_candidates(task, kind, given))
     for path in tried:
         if path.exists():
             return path
-    beside = {item.name for path in tried if path.parent.is_dir() for item in path.parent.iterdir() if item.is_file()}
-    searched = ", ".join(str(path) for path in tried)
     what = "template" if kind == "templates" else "file"
     raise InputError(
-        f"there is no {what} {name!r}{near(given.name, beside)}",
+        f"there is no {what} {name!r}{near(given.name, beside(tried))}",
         source=task.place(("src",)),
-        hint=f"looked for {searched}",
+        hint=searched(tried),
     )
 
 
@@ -137,6 +140,6 @@ def _candidates(task: Task, kind: str, name: Path) -> Iterator[Path]:
     for folder in (task.folder, task.base_dir):
         yield folder / kind / name
         yield folder / name
-    yield task.base_dir.parent / kind / name
-    yield _PACKAGE / kind / name
-    yield _PACKAGE.parent / kind / name
+    base = task.base_dir
+    yield (base / ".." if base.name in ("", "..") else base.parent) / kind / name
+    yield _SHIPPED / kind / name

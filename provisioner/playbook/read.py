@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from provisioner.document import MapNode, Node, ScalarNode, is_template, load, near, raise_all
-from provisioner.errors import InputError
+from provisioner.document import MapNode, Node, ScalarNode, beside, is_template, load, near, raise_all, searched
+from provisioner.errors import InputError, InputErrors
 from provisioner.playbook import keywords
 from provisioner.playbook.model import Play, Playbook, Task
 from provisioner.playbook.tasks import Scope, TaskReader
@@ -17,11 +19,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def load_playbook(path: Path, modules: Mapping[str, type]) -> Playbook:
-    """Read a playbook for these modules (short name: the dataclass of its arguments)."""
+def load_playbook(path: Path, modules: Mapping[str, type], *, errors: list[InputError] | None = None) -> Playbook:
+    """Read a playbook for these modules (short name: the dataclass of its arguments).
+
+    With `errors`, mistakes go there and what could be read is returned: it serves to find more mistakes, not to be run.
+    """
     words = Words()
     plays = tuple(_PlaysReader(words, modules, path).file(path, ()))
-    raise_all(words.errors)
+    if errors is None:
+        raise_all(words.errors)
+    else:
+        errors.extend(InputErrors(words.errors).errors)
+    if words.lost:
+        plays = tuple(replace(play, incomplete=True) for play in plays)
     return Playbook(path=path, plays=plays, warnings=tuple(dict.fromkeys(words.warnings)))
 
 
@@ -37,11 +47,11 @@ class _PlaysReader:
         try:
             root = load(path, errors=self.words.errors)
         except InputError as error:
-            self.words.errors.append(error)
+            self.words.failed(error, lost=True)
             return
         for item in self.words.items(root, "a playbook"):
             if not isinstance(item, MapNode):
-                self.words.wrong("a play has to be a mapping with `hosts` and `tasks`", item.source)
+                self.words.wrong("a play has to be a mapping with `hosts` and `tasks`", item.source, lost=True)
             elif (other := item.get("import_playbook")) is not None:
                 yield from self._imported(item, other, path, trail)
             else:
@@ -58,7 +68,7 @@ class _PlaysReader:
         if target in (*trail, path):
             self.words.wrong("the playbooks import each other", other.source)
         elif not target.is_file():
-            self.words.wrong(f"there is no playbook {name.text!r}", other.source, f"looked for {target}")
+            self.words.wrong(f"there is no playbook {name.text!r}", other.source, searched([target]), lost=True)
         else:
             yield from self.file(target, (*trail, path))
 
@@ -161,18 +171,18 @@ class _PlayReader:
 
     def _vars_file(self, item: ScalarNode) -> dict[str, Node]:
         if is_template(item.text):
-            self.words.wrong("a template is not supported in vars_files", item.source)
+            self.words.wrong("a template is not supported in vars_files", item.source, lost=True)
             return {}
         tried = [self.path.parent / item.text, self.path.parent / "vars" / item.text]
         found = next((path for path in tried if path.is_file()), None)
         if found is None:
-            searched = ", ".join(str(path) for path in tried)
-            self.words.wrong(f"there is no file {item.text!r}", item.source, f"looked for {searched}")
+            guess = near(PurePath(item.text).name, beside(tried))
+            self.words.wrong(f"there is no file {item.text!r}{guess}", item.source, searched(tried), lost=True)
             return {}
         try:
             return self.words.mapping(load(found, errors=self.words.errors, empty=True), "a file of variables")
         except InputError as error:
-            self.words.errors.append(error)
+            self.words.failed(error, lost=True)
             return {}
 
     def _notified(self, tasks: tuple[Task, ...], handlers: list[Task]) -> None:

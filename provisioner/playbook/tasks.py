@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from provisioner.document import ListNode, MapNode, Node, ScalarNode, is_template, load, near
+from provisioner.document import ListNode, MapNode, Node, ScalarNode, beside, is_template, load, lossy, near, searched
 from provisioner.errors import InputError
 from provisioner.playbook import keywords
 from provisioner.playbook.arguments import Arguments
@@ -52,13 +52,13 @@ class TaskReader:
         """Yield the tasks of a list, in order."""
         for item in self.words.items(node, name):
             if not isinstance(item, MapNode):
-                self.words.wrong("a task has to be a mapping such as `copy: {src: a, dest: b}`", item.source)
+                self.words.wrong("a task has to be a mapping such as `copy: {src: a, dest: b}`", item.source, lost=True)
             elif item.get("block") is not None:
                 yield from self._block(item, scope)
             elif any(_short(key.text) in keywords.IMPORTS for key, _ in item.entries):
                 yield from self._import(item, scope)
-            elif (task := self._task(item, scope)) is not None:
-                yield task
+            else:
+                yield self._task(item, scope)
 
     def _block(self, item: MapNode, scope: Scope) -> Iterator[Task]:
         self._known(item, keywords.BLOCK, "a block")
@@ -80,7 +80,7 @@ class TaskReader:
             value = value.get("file") or value
         name = self.words.text(value, kind)
         if name is not None and is_template(name.text):
-            self.words.wrong(f"{kind} cannot hold a template", name.source)
+            self.words.wrong(f"{kind} cannot hold a template", name.source, lost=True)
         elif name is not None:
             yield from self._file(name, Path(key.source.path), self._scope(item, scope))
 
@@ -88,8 +88,8 @@ class TaskReader:
         tried = [origin.parent / name.text, self.base_dir / name.text, self.base_dir / "tasks" / name.text]
         path = next((path for path in tried if path.is_file()), None)
         if path is None:
-            searched = ", ".join(dict.fromkeys(str(path) for path in tried))
-            self.words.wrong(f"there is no file of tasks {name.text!r}", name.source, f"looked for {searched}")
+            guess = near(Path(name.text).name, beside(tried))
+            self.words.wrong(f"there is no file of tasks {name.text!r}{guess}", name.source, searched(tried), lost=True)
             return
         if path.resolve() in self.trail:
             self.words.wrong(f"the file {name.text!r} imports itself", name.source)
@@ -99,7 +99,7 @@ class TaskReader:
         try:
             yield from self.tasks(load(path, errors=self.words.errors, empty=True), "a file of tasks", scope)
         except InputError as error:
-            self.words.errors.append(error)
+            self.words.failed(error, lost=True)
         finally:
             self.trail = outer
 
@@ -143,17 +143,16 @@ class TaskReader:
         found = None if node is None else self.words.flag(node, name)
         return default if found is None else found
 
-    def _task(self, item: MapNode, scope: Scope) -> Task | None:
+    def _task(self, item: MapNode, scope: Scope) -> Task:
         key = self._module(item)
-        if key is None:
-            return None
-        module = _short(key.text)
+        module = _short(key.text) if key else ""
+        arguments = self.arguments.read(module, key, item) if key else _unread(item)
         own = self._scope(item, scope)
         inherited = {part.name: getattr(own, part.name) for part in dataclasses.fields(own)}
         task = Task(
             name=self._name(item) or module,
             module=module,
-            args=MappingProxyType(self.arguments.read(module, key, item)),
+            args=MappingProxyType(arguments),
             source=item.source,
             base_dir=self.base_dir,
             loop=self._loop(item),
@@ -209,6 +208,7 @@ class TaskReader:
             if control is not None:
                 self.words.wrong("loop_control has no loop to control", control.source)
             return None
+        self.words.warnings.extend(lossy(node))
         literal = isinstance(node, ScalarNode) and not is_template(node.text)
         if isinstance(node, MapNode) or (literal and loop is not None):
             self.words.wrong(
@@ -230,6 +230,14 @@ class TaskReader:
 
     def _variable(self, given: Mapping[str, Node], name: str) -> str | None:
         return self.words.identifier(given[name], name) if name in given else None
+
+
+def _unread(item: MapNode) -> dict[str, Node]:
+    """Return what may be the arguments of a task whose module nobody knows."""
+    unknown = [value for key, value in item.entries if key.value not in keywords.TASK]
+    pairs = [pair for value in unknown if isinstance(value, MapNode) for pair in value.entries]
+    lines = {f"_{n}": value for n, value in enumerate(unknown) if not isinstance(value, MapNode)}
+    return {**lines, **{str(key.value): value for key, value in pairs}}
 
 
 def _short(name: str) -> str:

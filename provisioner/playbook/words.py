@@ -21,10 +21,16 @@ class Words:
     def __init__(self) -> None:
         self.errors: list[InputError] = []
         self.warnings: list[Caution] = []
+        self.lost = False
 
-    def wrong(self, message: str, place: Source, hint: str | None = None) -> None:
-        """Note a mistake."""
-        self.errors.append(InputError(message, source=place, hint=hint))
+    def wrong(self, message: str, place: Source, hint: str | None = None, *, lost: bool = False) -> None:
+        """Note a mistake; `lost` says that names may have been defined by what could not be read."""
+        self.failed(InputError(message, source=place, hint=hint), lost=lost)
+
+    def failed(self, error: InputError, *, lost: bool = False) -> None:
+        """Note a mistake that somebody else found."""
+        self.errors.append(error)
+        self.lost = self.lost or lost
 
     def take(self, node: Node, into: Any, name: str, default: Any = None) -> Any:
         """Return a literal of a type, or the default after a mistake."""
@@ -83,7 +89,7 @@ class Words:
         if isinstance(value, str) and _IDENTIFIER.fullmatch(value) and value not in _RESERVED:
             return str(value)
         shown = repr(node.text) if isinstance(node, ScalarNode) else "this"
-        self.wrong(f"{name} has to be the name of a variable, and {shown} is none", node.source)
+        self.wrong(f"{name} has to be the name of a variable, and {shown} is none", node.source, lost=True)
         return None
 
     def mapping(self, node: Node, name: str) -> dict[str, Node]:
@@ -91,12 +97,12 @@ class Words:
         if isinstance(node, ScalarNode) and node.value is None:
             return {}
         if not isinstance(node, MapNode):
-            self.wrong(f"{name} has to be a mapping", node.source)
+            self.wrong(f"{name} has to be a mapping", node.source, lost=True)
             return {}
         self.warnings.extend(lossy(node))
         for key, _ in node.entries:
             if not isinstance(key.value, str):
-                self.wrong(f"{name}: {key.text!r} is no name; quote it", key.source)
+                self.wrong(f"{name}: {key.text!r} is no name; quote it", key.source, lost=True)
         return {key.value: value for key, value in node.entries if isinstance(key.value, str)}
 
     def items(self, node: Node, name: str) -> tuple[Node, ...]:
@@ -104,5 +110,5 @@ class Words:
         if isinstance(node, ListNode):
             return node.items
         if not (isinstance(node, ScalarNode) and node.value is None):
-            self.wrong(f"{name} has to be a list", node.source)
+            self.wrong(f"{name} has to be a list", node.source, lost=True)
         return ()

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provisioner.document import near, read_text
+from provisioner.document import beside, near, read_text, searched
 from provisioner.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Lookups:
         if path is None:
             if errors == "ignore":
                 return []
-            searched = ", ".join(str(path) for path in tried) or term
-            raise InputError(f"lookup: there is no file {term!r}", hint=f"looked for {searched}")
+            hint = searched(tried or [given])
+            raise InputError(f"lookup: there is no file {term!r}{near(given.name, beside(tried))}", hint=hint)
         text = read_text(path)
         text = text.rstrip() if rstrip else text
         return [text.lstrip() if lstrip else text]

@@ -18,6 +18,12 @@ _VOLATILE_FILTERS = {"random", "shuffle", "password_hash"}
 _VOLATILE_LOOKUPS = {"password", "pipe", "random_choice", "url", "random_string"}
 _GUARDS = {"default", "d", "defined", "undefined"}
 _OWN = frozenset({"lookup", "query", "q", "omit", "vars"})
+_NAMING = {
+    "map": ("filter", 0),
+    **dict.fromkeys(("select", "reject"), ("test", 0)),
+    **dict.fromkeys(("selectattr", "rejectattr"), ("test", 1)),
+}
+"""Filters that take the name of a filter or test, and where."""
 _CACHED = 8192
 
 
@@ -32,9 +38,9 @@ def _used(text: str, expression: bool) -> frozenset[str]:
 
     from provisioner.templating.environment import environment
 
-    tree = _tree(text, expression)
-    if tree is None:
+    if _syntax(text, expression) is not None:
         return frozenset()
+    tree = _tree(text, expression)
     return frozenset(meta.find_undeclared_variables(tree)) - environment().globals.keys() - _OWN
 
 
@@ -49,7 +55,7 @@ def _guarded(text: str, expression: bool) -> frozenset[str]:
 
     tree = _tree(text, expression)
     found: set[str] = set()
-    for guard in tree.find_all((nodes.Filter, nodes.Test)) if tree else ():
+    for guard in tree.find_all((nodes.Filter, nodes.Test)):
         if guard.name.removeprefix("ansible.builtin.") in _GUARDS and guard.node is not None:
             found.update(name.name for name in _within(guard.node, nodes.Name))
     return frozenset(found)
@@ -65,8 +71,6 @@ def _volatile(text: str, expression: bool) -> bool:
     from jinja2 import nodes
 
     tree = _tree(text, expression)
-    if tree is None:
-        return False
     if any(item.name in _VOLATILE_FILTERS for item in tree.find_all(nodes.Filter)):
         return True
     if any(item.name == "ansible_date_time" for item in tree.find_all(nodes.Name)):
@@ -95,34 +99,66 @@ def _syntax(text: str, expression: bool) -> tuple[str, int] | None:
     from provisioner.templating.environment import environment, parse
 
     try:
-        environment().compile(parse(text, expression=expression))
+        tree = parse(text, expression=expression)
+        unknown = next(_unknown(tree), None)
+        if unknown is None:
+            environment().compile(tree)
     except jinja2.TemplateSyntaxError as error:
         return explain(error), error.lineno
-    return None
+    except Exception as error:  # noqa: BLE001 - whatever Python has against a template is its author's to mend
+        return explain(error), 1
+    return unknown
+
+
+def _unknown(tree: nodes.Template) -> Iterator[tuple[str, int]]:
+    """Yield the filters and tests that there are not, also where Jinja itself would only see it in a run."""
+    from jinja2 import nodes
+
+    from provisioner.templating.environment import environment
+
+    known = {"filter": environment().filters, "test": environment().tests}
+    for use in tree.find_all((nodes.Filter, nodes.Test)):
+        kind = "filter" if isinstance(use, nodes.Filter) else "test"
+        if kind == "test" and use.name in known:
+            return  # the template asks what there is
+    for use in tree.find_all((nodes.Filter, nodes.Test)):
+        kind = "filter" if isinstance(use, nodes.Filter) else "test"
+        if use.name not in known[kind]:
+            yield _no_such(kind, use.name), use.lineno
+        elif kind == "filter" and (named := _NAMING.get(use.name.removeprefix("ansible.builtin."))) is not None:
+            kind, at = named
+            given = use.args[at] if len(use.args) > at else None
+            if isinstance(given, nodes.Const) and isinstance(given.value, str) and given.value not in known[kind]:
+                yield _no_such(kind, given.value), use.lineno
 
 
 def explain(error: Any) -> str:
     """Return a syntax error's message, with a guess at a misspelt filter or test."""
+    if isinstance(error, (RecursionError, MemoryError)):
+        return "it is nested too deeply"
+    message = (getattr(error, "message", None) or str(error) or "syntax error").rstrip(".")
+    found = re.match(r"No (filter|test) named '(.*)'", message)
+    return _no_such(found[1], found[2]) if found else message[:1].lower() + message[1:]
+
+
+def _no_such(kind: str, name: str) -> str:
     from provisioner.document import near
     from provisioner.templating.environment import environment
 
-    message = (error.message or "syntax error").rstrip(".")
-    found = re.match(r"No (filter|test) named '(.*)'", message)
-    if found is None:
-        return message[:1].lower() + message[1:]
-    known = environment().filters if found[1] == "filter" else environment().tests
-    return f"there is no {found[1]} {found[2]!r}{near(found[2], known)}"
+    known = environment().filters if kind == "filter" else environment().tests
+    return f"there is no {kind} {name!r}{near(name, known)}"
 
 
-def _tree(text: str, expression: bool) -> nodes.Template | None:
-    import jinja2
+def _tree(text: str, expression: bool) -> nodes.Template:
+    """Return the tree of a template; that of one that cannot be parsed is empty."""
+    from jinja2 import nodes
 
     from provisioner.templating.environment import parse
 
     try:
         return parse(text, expression=expression)
-    except jinja2.TemplateSyntaxError:
-        return None
+    except Exception:  # noqa: BLE001 - `syntax_error` tells of it
+        return nodes.Template([], lineno=1)
 
 
 def _within(node: Any, kind: type) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from provisioner.templating.values import OMIT, UndefinedVariable, Verbatim, set
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
-
-_USER_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
 
 class Templar:
@@ -75,7 +74,10 @@ class Templar:
         """Return the text that a template file makes; `name` is its path, for messages."""
         from provisioner.templating import environment as jinja
 
-        options, template_source, skipped = _header(template_source, trim_blocks, lstrip_blocks)
+        head = Source(name, 1)
+        options, template_source, skipped = self._guarded(
+            lambda: _header(template_source, trim_blocks, lstrip_blocks), head
+        )
         template: Any = None
 
         def run() -> str:
@@ -131,19 +133,13 @@ class Templar:
             if error.source is None:
                 error.source = source(error) if callable(source) else source
             raise
-        except _USER_ERRORS as error:
-            place = source(error) if callable(source) else source
-            raise InputError(f"cannot be rendered: {_said(error)}", source=place) from error
         except NotYetKnown:
             raise
         except Exception as error:
-            explained = self._explained(error, source(error) if callable(source) else source)
-            if explained is None:
-                raise
-            raise explained from error
+            raise self._explained(error, source(error) if callable(source) else source) from error
 
-    def _explained(self, error: Exception, place: Source | None) -> InputError | None:
-        """Return Jinja's errors as ours."""
+    def _explained(self, error: Exception, place: Source | None) -> InputError:
+        """Return an error of Jinja's, or of a filter, as ours."""
         import jinja2
 
         from provisioner.templating.environment import MissingError
@@ -152,9 +148,7 @@ class Templar:
             return self._undefined(error, place)
         if isinstance(error, jinja2.TemplateSyntaxError):
             return InputError(f"is not a valid template: {explain(error)}", source=place)
-        if isinstance(error, jinja2.TemplateError):
-            return InputError(f"cannot be rendered: {_said(error)}", source=place)
-        return None
+        return InputError(f"cannot be rendered: {_said(error)}", source=place)
 
     def _undefined(self, error: Any, place: Source | None) -> UndefinedVariable:
         if error.is_variable:
@@ -242,7 +236,21 @@ def _given(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    import jinja2
+
+    if isinstance(error, re.error):
+        return f"{_text(error.pattern)!r} is no regular expression: {error.msg}"
+    if isinstance(error, (RecursionError, MemoryError)):
+        return "it is nested too deeply"
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {error.args[0]!r}"
+    if isinstance(error, (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _text(pattern: object) -> str:
+    return pattern.decode(errors="replace") if isinstance(pattern, bytes) else str(pattern)
 
 
 def _header(text: str, trim_blocks: bool, lstrip_blocks: bool) -> tuple[tuple[bool, bool], str, int]:

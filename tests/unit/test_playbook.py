@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path  # noqa: TC003
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -424,3 +424,11 @@ def test_with_a_list_mistakes_go_there_and_the_rest_is_read(tmp_path: Path) -> N
     book = load_playbook(tmp_path / "site.yaml", MODULES, errors=errors)
     assert [play.hosts for play in book.plays] == ["all", "x"]
     assert len(errors) == 1
+
+
+def test_the_folder_above_is_found_from_within_the_playbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A playbook named without its folder finds the templates beside that folder as well."""
+    write(tmp_path, books__site_yaml="- hosts: all\n  tasks: [{debug: }]\n", templates__a_j2="")
+    monkeypatch.chdir(tmp_path / "books")
+    (task,) = load_playbook(Path("site.yaml"), MODULES).plays[0].tasks
+    assert find_file(task, "templates", "a.j2").samefile(tmp_path / "templates/a.j2")

@@ -10,7 +10,7 @@ from written import MODULES, write
 
 from provisioner.inventory import load_inventory
 from provisioner.playbook import Play, load_playbook
-from provisioner.undefined import defined_names, undefined_names
+from provisioner.undefined import defined_names, handed_on, undefined_names
 
 if TYPE_CHECKING:
     from provisioner.errors import InputError
@@ -117,9 +117,10 @@ def test_syntax_errors_are_found_too(tmp_path: Path) -> None:
 
 
 def test_names_that_a_play_hands_to_the_next(tmp_path: Path) -> None:
-    """Registered values, set facts and vars are told, for the plays after it."""
+    """Registered values and set facts are told for the plays after it; vars are the play's own."""
     found_play = play(tmp_path, "- debug:\n  register: r\n- set_fact: {f: 1}", "  vars: {v: 1}\n")
     assert defined_names(found_play) == {"r", "f", "v"}
+    assert handed_on(found_play) == {"r", "f"}
 
 
 def test_unknown_filters_and_tests_are_found_before_any_connection(tmp_path: Path) -> None:
