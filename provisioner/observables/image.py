@@ -43,6 +43,16 @@ id=$(image_by_digest "${1##*@}")
     (IMAGE_ROWS, IMAGE_BY_DIGEST),
 )
 
+IMAGES_TOLD = Script(
+    "images_told",
+    r"""
+# rows: whether Docker's daemon is there to tell of images; where it told of one, it is. Some clients end with 0 and
+# fill in nothing where no daemon answers.
+[ -z "$1" ] || return 0
+said=$(timeout 20 docker info --format '{{.ServerVersion}}' 2>/dev/null) && [ -n "$said" ]
+""",
+)
+
 IMAGE_LINES = Script(
     "image_lines",
     r"""
@@ -64,6 +74,13 @@ PROBE_IMAGE = Script(
 # reference ...
 rows=
 if command -v docker >/dev/null 2>&1; then rows=$(image_rows "$@"); all=yes; else all=; fi
+if [ -n "$all" ] && ! images_told "$rows"; then
+  for reference do
+    next
+    printf 'present=no\nanswers=no\n'
+  done
+  return
+fi
 if [ -n "$all" ] && [ "$(printf '%s\n' "$rows" | grep -c .)" -ne $# ]; then
   for reference do
     next
@@ -79,15 +96,19 @@ for reference do
 "}
 done
 """,
-    (IMAGE_ROWS, IMAGE_ROW, IMAGE_LINES),
+    (IMAGE_ROWS, IMAGE_ROW, IMAGES_TOLD, IMAGE_LINES),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageState(State):
-    """An image: its id, the architecture it is built for, and its names by digest and by tag as Docker shows them."""
+    """An image: its id, the architecture it is built for, and its names by digest and by tag as Docker shows them.
+
+    `answers` is False where Docker is there and its daemon does not answer: then nobody knows what images there are.
+    """
 
     present: bool = False
+    answers: bool | None = None
     id: str | Unknown | None = None
     architecture: str | Unknown | None = None
     digests: tuple[str, ...] | None = attached()

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from provisioner.model import Observable, State, Unknown, attached, observable
+from provisioner.model import ANYTHING, Observable, State, Unknown, attached, observable
 from provisioner.shell import ESCAPE, Script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from provisioner.model import View
 
 AFTER_UPDATE = Unknown("known after 'apt-get update'")
-AFTER_EARLIER = Unknown("known after the package changes before it")
 
 PACKAGE_ROWS = Script(
     "package_rows",
@@ -148,10 +147,23 @@ cache=/var/cache/apt/srcpkgcache.bin
 """,
 )
 
+APT_HOLDS = Script(
+    "apt_holds",
+    r"""
+# simulation: prints a line for each package that it replaces or removes and that dpkg is to hold; a simulation need not
+# tell of them.
+touched=$(printf '%s\n' "$1" | awk '
+  (/^Inst / && $3 ~ /^\[/) || /^Remv / || /^Purg / { sub(/:.*/, "", $2); if (!seen[$2]++) print $2 }')
+[ -n "$touched" ] || return 0
+# shellcheck disable=SC2016,SC2086 # dpkg-query's own; names are words
+dpkg-query -W -f='provision-${db:Status-Want}:${Package}\n' -- $touched 2>/dev/null | grep '^provision-hold:' | sort -u
+""",
+)
+
 APT_READ = Script(
     "apt_read",
     r"""
-# Reads a simulation and its rc on stdin, and prints the fields, each sorted.
+# Reads a simulation, its holds and its rc on stdin, and prints the fields, each sorted.
 awk '
   /^The following packages will be DOWNGRADED:/ { section = "down"; next }
   /^The following held packages will be changed:/ { section = "held"; next }
@@ -167,6 +179,7 @@ awk '
     unpacked[$2] = 1
   }
   /^Remv |^Purg / { version = $3; gsub(/[][]/, "", version); print "4 " $2 "=" version; unpacked[$2] = 1 }
+  /^provision-hold:/ { print "7 " substr($0, 16) }
   /^Conf / && !($2 in unpacked) { version = $3; sub(/^\(/, "", version); print "5 " $2 "=" version }
   /^E: / { print "9 " $0; failed = 1 }
   /^provision-rc:/ && $0 != "provision-rc:0" && !failed { print "9 apt-get ended with rc " substr($0, 14) }
@@ -191,14 +204,17 @@ APT_SIMULATE = Script(
 action=$1 options=$2
 shift 2
 command -v apt-get >/dev/null 2>&1 || { printf 'error=E: this device has no apt-get\n'; return; }
+# shellcheck disable=SC2046,SC2086 # options are words
+simulated=$(timeout 120 apt-get -s -q -oAPT::Get::Show-User-Simulation-Note=no -oDir::Cache::pkgcache= \
+  $(apt_source_cache) $options "$action" -- "$@" </dev/null 2>&1)
+rc=$?
 {
-  # shellcheck disable=SC2046,SC2086 # options are words
-  timeout 120 apt-get -s -q -oAPT::Get::Show-User-Simulation-Note=no -oDir::Cache::pkgcache= \
-    $(apt_source_cache) $options "$action" -- "$@" </dev/null 2>&1
-  printf 'provision-rc:%s\n' "$?"
+  printf '%s\n' "$simulated"
+  apt_holds "$simulated"
+  printf 'provision-rc:%s\n' "$rc"
 } | apt_read
 """,
-    (APT_SOURCE_CACHE, APT_READ),
+    (APT_SOURCE_CACHE, APT_HOLDS, APT_READ),
 )
 
 APT_TRANSACTION_LINES = Script(
@@ -306,23 +322,71 @@ class AptTransaction(Observable[AptTransactionState]):
         return " ".join(filter(None, (self.kind, self.action, self.options, *self.specs)))
 
     def implied(self, view: View) -> AptTransactionState | None:
-        """Leave out what packages planned before will have done; a list or a version yet to come leaves all open."""
-        planned = {o.name: s for o, s in view.planned.items() if isinstance(o, Package) and isinstance(s, PackageState)}
+        """Leave out what packages planned before will have done.
+
+        What was probed tells of the packages as they are now: it holds on where only packages come along that it would
+        have brought itself. A removal of what an earlier task brings is derived, where nothing else came with it.
+        Anything else is open, and so is all that rests on lists which are yet to come.
+        """
         if AptCache() in view.planned:
             return AptTransactionState.unknown(AFTER_UPDATE)
-        if not planned:
+        changed = {o.name: s for o, s in view.planned.items() if isinstance(o, Package) and view.probed.get(o) != s}
+        if not changed:
             return None
+        found: AptTransactionState | None = None
+        if self.action in ("remove", "purge"):
+            found = self._removal(view, changed)
+        elif self.action in ("install", "latest") and "--auto-remove" not in self.options.split():
+            found = self._installation(view, changed)
+        return found or AptTransactionState.unknown(known_after(view, changed))
+
+    def _installation(self, view: View, changed: Mapping[str, State]) -> AptTransactionState | None:
+        """Return what is left to install; None where that is open."""
+        planned = {name: state for name, state in changed.items() if isinstance(state, PackageState)}
         if any(_upsets(view.probed.get(Package(name)), after) for name, after in planned.items()):
-            return AptTransactionState.unknown(AFTER_EARLIER)
+            return None
         state: AptTransactionState = view.raw(self)
-        touched = {name for name, _, _ in _all_items(state)} | {spec.partition("=")[0] for spec in self.specs}
+        brought = {name: new for name, _, new in _all_items(state)}
+        touched = brought.keys() | {spec.partition("=")[0] for spec in self.specs}
         concerned = {name: planned[name] for name in touched & planned.keys()}
-        if any(s.version is None or isinstance(s.version, Unknown) for s in concerned.values()):
-            return AptTransactionState.unknown(AFTER_EARLIER)
-        versions = {name: str(s.version) for name, s in concerned.items()}
-        if any(new != versions[name] for name, _, new in _all_items(state) if name in versions):
-            return AptTransactionState.unknown(AFTER_EARLIER)
-        return state.without(versions.items())
+        for name, after in concerned.items():
+            if after.version is None or isinstance(after.version, Unknown):
+                return None
+            if brought.get(name, _version(view.probed.get(Package(name)))) != after.version:
+                return None
+        return state.without((name, str(after.version)) for name, after in concerned.items())
+
+    def _removal(self, view: View, changed: Mapping[str, State]) -> AptTransactionState | None:
+        """Return the removal of what was not there before the play; None where more may go with it."""
+        if "--auto-remove" in self.options.split() or not changed.keys() <= set(self.specs):
+            return None
+        gone, held = [], []
+        for name in self.specs:
+            before, after = view.probed.get(Package(name)), view.planned.get(Package(name))
+            after = before if after is None else after
+            if after == PackageState():
+                continue
+            if name not in changed or not isinstance(after, PackageState) or not isinstance(after.version, str):
+                return None
+            # what was there before may be needed by anything
+            if not isinstance(before, PackageState) or before.version is not None or after.status != "installed":
+                return None
+            gone.append(f"{name}={after.version}")
+            held += [name] * after.held
+        return AptTransactionState(
+            nothing=None if gone else True, removes=tuple(sorted(gone)) or None, held=tuple(sorted(held)) or None
+        )
+
+
+def known_after(view: View, names: Iterable[str]) -> Unknown:
+    """Return that something is known once packages are what an earlier task makes of them, by the task's label."""
+    since = max((view.laid.get(Package(name), 0) for name in names), default=0)
+    labels = [label for pattern, label in view.disturbances[:since] if pattern == ANYTHING]
+    return Unknown(f"known after '{labels[-1]}'" if labels else "known after the package changes before it")
+
+
+def _version(state: State | None) -> str | Unknown | None:
+    return state.version if isinstance(state, PackageState) else None
 
 
 def _upsets(before: State | None, after: PackageState) -> bool:

@@ -18,6 +18,7 @@ from provisioner.observables.package import (
     AptTransactionState,
     Package,
     PackageState,
+    known_after,
 )
 from provisioner.shell import Script
 
@@ -164,6 +165,8 @@ class Spec:
 
     def met_by(self, state: PackageState) -> bool:
         """Tell whether a package is installed, in a version that was asked for; NotYetKnown where that is open."""
+        if isinstance(state.status, Unknown) and state.version is not None:
+            raise NotYetKnown(state.status.reason)
         if state.status != "installed" or self.pin is None:
             return state.status == "installed"
         if isinstance(state.version, Unknown):
@@ -280,6 +283,7 @@ class Apt(TaskType):
         del ctx
         if self._action is None:
             return self._only_update(view)
+        self._told_apart(view)
         if self._settled(view):
             return Plan(result=self._cache_result(view))
         if self._must_update(view):
@@ -290,6 +294,14 @@ class Apt(TaskType):
                 raise NotYetKnown(transaction.error.reason)
             return self._blind(view, transaction.error)
         return self._refusal(transaction) or self._exact(view, transaction)
+
+    def _told_apart(self, view: View) -> None:
+        """Raise NotYetKnown where an earlier task changes a package under another of its names."""
+        planned = [one.name for one in view.planned if isinstance(one, Package)]
+        for spec in self.specs:
+            others = [name for name in planned if _base(name) == _base(spec.name)]
+            if others and spec.name not in others:
+                raise NotYetKnown(known_after(view, others).reason)
 
     def _settled(self, view: View) -> bool:
         """Tell whether every package is as it is asked for already."""

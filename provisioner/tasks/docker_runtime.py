@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from provisioner.errors import InputError
 from provisioner.jetson.compatibility import docker_problems
 from provisioner.jetson.facts import HostFacts
-from provisioner.jetson.images import ImageCatalogue, familiar
 from provisioner.jetson.observed import FACTS_VARIABLE
 from provisioner.model import (
     Context,
@@ -43,17 +42,19 @@ from provisioner.tasks.service import PATIENCE, UNIT_RUN
 from provisioner.tasks.writing import KEEP_OWNER, KEPT, CannotPlan, Draft, born_line, editable, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from provisioner.jetson.catalogue import DockerProblem
-    from provisioner.model import View
+    from provisioner.model import Ran, View
 
 CONFIG = "/etc/docker/daemon.json"
 DROP_IN = "/etc/systemd/system/docker.service.d/jetson.conf"
 UNIT = "docker.service"
-LABEL = "provision"
-"""The label of containers that are ours."""
+LABEL = "provision=yes"
+"""The label of containers that are ours: those that our own command starts."""
 
+UNDONE = "the old files are back in place"
+LAST_LINES = 8
 ANY = "any"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 AFTER_RESTART = Unknown("known after Docker's restart")
@@ -94,6 +95,48 @@ for id in $(timeout 20 docker ps -q --no-trunc 2>/dev/null </dev/null); do
   esac
 done
 """,
+)
+
+DOCKER_WORDS = Script(
+    "docker_words",
+    r"""
+# since: what Docker's journal has since then, in order.
+timeout 20 journalctl --no-pager --quiet --output=cat --since "@$1" --unit=docker.service 2>/dev/null </dev/null |
+  grep -v -e '^-- ' -e '^$'
+""",
+)
+
+DOCKER_CAUSE = Script(
+    "docker_cause",
+    r"""
+# since lines: what dockerd itself said last before it gave up, each once: neither systemd's words, nor what only
+# informs, nor the lines that had been written when it was restarted.
+docker_words "$1" | tail -n "+$(($2 + 1))" |
+  sed -e 's/^[A-Z][a-z][a-z] [ 0-9][0-9] [0-9:]* [^ ]* [a-z]*\[[0-9]*\]: //' |
+  grep -v -e 'level=info' -e 'level=debug' -e 'level=warning' -e '^docker\.service: ' -e '^Start' -e '^Stopp' \
+    -e '^Failed to start ' -e '^Dependency failed ' |
+  sed -e 's/^time="[^"]*" //' | awk '!said[$0]++' | tail -n 5
+""",
+    (DOCKER_WORDS,),
+)
+
+DOCKER_RESTART = Script(
+    "docker_restart",
+    r"""
+# Restarts Docker; where that fails, stderr has dockerd's own words for it, or all that was said where it has none.
+since=$(date +%s)
+lines=$(docker_words "$since" | grep -c .)
+said=$(umask 077; mktemp) || return 1
+unit_run restart docker.service 330 2>"$said"
+rc=$?
+if [ "$rc" -ne 0 ]; then
+  cause=$(docker_cause "$since" "$lines")
+  if [ -n "$cause" ]; then printf '%s\n' "$cause"; else cat -- "$said"; fi >&2
+fi
+rm -f -- "$said"
+return "$rc"
+""",
+    (DOCKER_WORDS, DOCKER_CAUSE, UNIT_RUN),
 )
 
 DOCKER_TOOK = Script(
@@ -177,12 +220,12 @@ fi
 if [ -n "${11}" ]; then
   extra=$(docker_stage "$drop_in" "${11}") || { rm -f -- "$new"; return 1; }
 fi
-if docker_put && unit_run restart docker.service 330 && docker_took "$1" "$2"; then return 0; fi
+if docker_put && docker_restart && docker_took "$1" "$2"; then return 0; fi
 docker_undo
 [ -z "$new$extra" ] || rm -f -- "$new" "$extra"
 return 1
 """,
-    (DOCKER_STAGE, DOCKER_VALIDATE, DOCKER_MAY_STOP, DOCKER_TOOK, DOCKER_PUT, DOCKER_UNDO, KEEP_OWNER, UNIT_RUN),
+    (DOCKER_STAGE, DOCKER_VALIDATE, DOCKER_MAY_STOP, DOCKER_TOOK, DOCKER_PUT, DOCKER_UNDO, KEEP_OWNER, DOCKER_RESTART),
 )
 
 Leaves = dict[Observable[Any], State]
@@ -256,12 +299,13 @@ class DockerRuntime(TaskType):
         if config is None and extra is None and self._runs(docker):
             return Plan(result=result, warnings=warnings)
         stopped = _stopped(draft, docker)
-        foreign = [one.name for one in stopped if not _is_ours(one, draft.ctx)]
+        foreign = [one.name for one in stopped if LABEL not in one.labels]
         if foreign and not draft.ctx.options.get("allow_restart"):
             return _refused(foreign, warnings)
         effect = self._effect(draft, docker, config, extra, stopped)
         backup = {"backup_file": config.backup} if config and config.backup else {}
-        return Plan(effects=(effect,), result={**result, "restarted": True, **backup}, warnings=warnings)
+        result |= {"restarted": True, **backup}
+        return Plan(effects=(effect,), result=result, finish=_told, warnings=warnings)
 
     def _config(self, draft: Draft) -> _Change | None:
         """Return what has to become of daemon.json."""
@@ -339,6 +383,21 @@ def _refused(foreign: list[str], warnings: tuple[str, ...]) -> Plan:
     )
 
 
+def _told(ran: Ran) -> Mapping[str, Any]:
+    """Return why Docker did not take it, the cause first, and what has become of it."""
+    lines = ran.stderr.strip().splitlines()
+    if ran.rc == 0 or not lines:
+        return {}
+    after = [line for line in lines if line.startswith(UNDONE)]
+    cause = "\n".join([line for line in lines if line not in after][-LAST_LINES:]) or "Docker did not take it"
+    hint = "`journalctl -u docker` on the device tells more"
+    if "would stop it: " in cause:
+        hint = "--allow-restart allows it"
+    elif "refuses the new configuration" in cause:
+        hint = f"the fault is in what {CONFIG} has besides the runtime, which is left to you to mend"
+    return {"msg": cause, "hint": "; ".join([*after, hint])}
+
+
 def _new_file(state: FileState, content: bytes) -> FileState:
     return FileState(type="file", real=state.real, owner="root", group="root", mode="0644").with_content(content)
 
@@ -398,22 +457,6 @@ def _stopped(draft: Draft, docker: DockerState) -> tuple[Container, ...]:
     return draft.peek(RunningContainers()).running
 
 
-def _is_ours(container: Container, ctx: Context) -> bool:
-    """Tell whether a container is ours, by its label or by its image."""
-    if any(label.partition("=")[0] == LABEL for label in container.labels):
-        return True
-    facts, images = ctx.facts.get(FACTS_VARIABLE), ctx.services.get("images")
-    if not isinstance(facts, HostFacts) or not isinstance(images, ImageCatalogue):
-        return False
-    pin = images.known(facts)
-    return pin is not None and container.image in (
-        familiar(pin.reference),
-        familiar(pin.pinned),
-        pin.reference,
-        pin.pinned,
-    )
-
-
 def _ids(stopped: tuple[Container, ...]) -> str:
     return " ".join(one.id for one in stopped)
 
@@ -440,6 +483,8 @@ def _disturbed(draft: Draft, docker: DockerState, config: _Change | None) -> Ite
     yield Pattern("units_stale")
     content = config.new.content if config else draft.peek(File(CONFIG, CONTENT)).content
     root = parsed(content).get("data-root")
-    if root is not None and isinstance(docker.data_root, str) and root != docker.data_root:
+    moved = root is not None and isinstance(docker.data_root, str) and root != docker.data_root
+    # A daemon that does not answer has not told what images it has.
+    if moved or docker.answers is False:
         yield Pattern("image")
         yield Pattern("image_users")

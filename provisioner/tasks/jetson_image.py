@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import NotYetKnown, ProvisionError
 from provisioner.jetson.compatibility import FAMILY
 from provisioner.jetson.images import familiar
 from provisioner.model import Context, Effect, Line, Observable, Plan, State, TaskType, Unknown, View, task
@@ -229,7 +229,8 @@ class JetsonImage(TaskType):
 
     What the digest is stands in the lock file beside the inventory; where it does not, a registry is asked, and the
     first device that has the image pins it for all. An image that was ours before is removed once the new one is there
-    and no container uses it. `image` asks for a tag by name; it has to be of the device's band.
+    and no container uses it. `image` asks for a tag by name; it has to be of the device's band, and where the band is
+    pinned to another image, or the tag cannot be had, the task fails.
     """
 
     family: str = FAMILY
@@ -253,9 +254,13 @@ class JetsonImage(TaskType):
             choice = images.choose(facts_of(ctx), self.family, wanted=self.image, fresh=ctx.check)
         except ProvisionError as error:
             return Plan(failed=error.message, hint=error.hint)
+        if self.image is not None and familiar(self.image) != familiar(choice.pin.reference):
+            return _not_what_was_asked(self.image, choice)
         if not view.peek(DockerDaemon()).present:
             return Plan(failed="Docker is not installed", hint="jetson_runtime_packages installs it")
         draft = Draft(view, ctx)
+        if not ctx.check and view.peek(DockerDaemon()).answers is False and not _told_of(draft, choice.pin):
+            return Plan(failed="Docker does not answer", hint="`systemctl start docker` on the device starts it")
         self._have(draft, choice.pin, images.layers(choice.pin))
         self._supersede(draft, choice.pin)
         return self._planned(draft, images, choice)
@@ -264,6 +269,8 @@ class JetsonImage(TaskType):
         """Plan the image and its name."""
         name = familiar(pin.reference)
         there, named = draft.get(ContainerImage(pin.pinned)), draft.get(ContainerImage(name))
+        if not _told_of(draft, pin):
+            raise NotYetKnown("known once Docker answers")
         if not there.present:
             draft.add(_pull(draft, pin, layers))
         elif named.id != there.id:
@@ -306,6 +313,25 @@ class JetsonImage(TaskType):
         }
         warnings = (*choice.notes, *draft.warnings)
         return Plan(effects=tuple(draft.effects), result=result, finish=_proved(images, pin), warnings=warnings)
+
+
+def _told_of(draft: Draft, pin: Pin) -> bool:
+    """Tell whether there was a daemon to tell of the image and its name; without Docker there is none of either."""
+    names = (ContainerImage(pin.pinned), ContainerImage(familiar(pin.reference)))
+    return all(draft.peek(name).answers is not False for name in names)
+
+
+def _not_what_was_asked(wanted: str, choice: Choice) -> Plan:
+    """Return the refusal of an image that is not the one that was asked for by name."""
+    name, pin = familiar(wanted), choice.pin
+    notes = "; ".join(note for note in choice.notes if note.startswith("passed over"))
+    if notes:
+        hint = "does the tag exist, and is it built for arm64? Without `image` one that fits is chosen"
+        return Plan(failed=f"{name} was asked for by name, and cannot be had ({notes})", hint=hint)
+    return Plan(
+        failed=f"{name} was asked for by name, and the band {pin.band} is pinned to {familiar(pin.reference)}",
+        hint=f"name that image or none, or take the pin of {pin.band} out of the lock file beside the inventory",
+    )
 
 
 def _proved(images: ImageCatalogue, pin: Pin) -> Callable[[Ran], Mapping[str, Any]]:

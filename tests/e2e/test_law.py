@@ -55,6 +55,28 @@ DRIFTED = """
 """
 
 
+AGAIN = """
+- hosts: all
+  become: true
+  tasks:
+    - {name: brought, apt: {name: tree}}
+    - {name: taken, apt: {name: tree, state: absent, purge: true}}
+    - {name: brought again, apt: {name: tree}}
+    - {name: removed, apt: {name: tree, state: absent}}
+    - {name: purged, apt: {name: tree, state: absent, purge: true}}
+"""
+READY = """
+- hosts: all
+  become: true
+  tasks:
+    - {name: packages, jetson_runtime_packages: {hold: true}}
+    - {name: runtime, docker_runtime: {name: nvidia}}
+    - {name: image, jetson_image: {}}
+"""
+STOP = "- hosts: all\n  become: true\n  tasks: [{command: systemctl stop docker}]\n"
+NEEDED = "- hosts: all\n  become: true\n  tasks: [{name: needed, apt: {name: runc, state: absent}}]\n"
+
+
 @pytest.fixture
 def device(user: User) -> Iterator[User]:
     """Yield a user with one new device."""
@@ -88,3 +110,55 @@ def test_packages_and_services_keep_the_law(device: User, start: str) -> None:
     assert {one["status"] for one in again["results"]} == {"ok"}, ended.all
     # A link that is followed costs one more look: where it leads shows only in the first.
     assert again["batches"] <= 2
+
+
+def kept(dry: dict[str, Any], real: dict[str, Any]) -> None:
+    """Hold what a dry run claimed without reservation against what was done."""
+    done = claims(real)
+    for one in dry["results"]:
+        if one["status"] in ("ok", "changed") and not one["assumed_after"]:
+            assert done[one["task"]] == (one["status"], json.dumps(one["shows"]))
+
+
+def test_a_package_that_comes_and_goes_keeps_the_law(device: User) -> None:
+    """What earlier tasks of the play do to a package counts, not what apt said before them."""
+    ended, dry = device.apply("hosts.yaml", device.write("again.yaml", AGAIN), "--dry-run")
+    assert ended.code == 0, ended.all
+    ended, real = device.apply("hosts.yaml", "again.yaml")
+    assert ended.code == 0, ended.all
+    kept(dry, real)
+    assert {one["task"]: one["status"] for one in dry["results"] if one["status"] != "unknown"} == {
+        "brought": "changed",
+        "taken": "changed",
+        "brought again": "changed",
+        "removed": "changed",
+    }
+    assert [one["status"] for one in real["results"][:4]] == ["changed"] * 4
+
+
+def test_a_docker_that_is_stopped_keeps_the_law(device: User) -> None:
+    """A daemon that does not answer says nothing of its images: a finished device gets its daemon, and no pull."""
+    ended, _ = device.apply("hosts.yaml", device.write("ready.yaml", READY))
+    assert ended.code == 0, ended.all
+    ended, _ = device.apply("hosts.yaml", device.write("stop.yaml", STOP))
+    assert ended.code == 0, ended.all
+    ended, dry = device.apply("hosts.yaml", "ready.yaml", "--dry-run")
+    assert {one["task"]: one["status"] for one in dry["results"]} == {
+        "packages": "ok",
+        "runtime": "changed",
+        "image": "unknown",
+    }, ended.all
+    ended, real = device.apply("hosts.yaml", "ready.yaml")
+    kept(dry, real)
+    assert claims(real)["image"][0] == "ok", ended.all
+
+
+def test_what_a_held_package_needs_is_not_announced_for_removal(device: User) -> None:
+    """The dry run refuses, as apt would, what would take a held package along."""
+    ended, _ = device.apply("hosts.yaml", device.write("ready.yaml", READY))
+    assert ended.code == 0, ended.all
+    device.write("needed.yaml", NEEDED)
+    for more in (["--dry-run"], []):
+        ended, report = device.apply("hosts.yaml", "needed.yaml", *more)
+        assert claims(report)["needed"][0] == "failed", ended.all
+        assert "apt would change docker.io, held" in ended.all

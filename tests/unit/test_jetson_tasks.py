@@ -434,6 +434,8 @@ def test_why_docker_did_not_take_it_comes_first() -> None:
     assert told["msg"] == "failed to start daemon: no"
     assert told["hint"].startswith("the old files are back in place, and Docker runs with them; ")
     assert finish(Ran(0, "", "a warning")) == {}
+    refused = "dockerd refuses the new configuration, and x was left as it is:\nno\n"
+    assert CONFIG in finish(Ran(1, "", refused))["hint"]
     meanwhile = "a container was started meanwhile, and a restart of Docker would stop it: 22\n"
     assert finish(Ran(1, "", meanwhile))["hint"] == "--allow-restart allows it"
 
@@ -542,10 +544,19 @@ def test_a_missing_image_is_pulled_by_digest_tagged_and_recorded(images: ImageCa
 
 @pytest.mark.parametrize("daemon", [DockerState(present=True), READY])
 def test_a_silent_daemon_leaves_the_image_open(images: ImageCatalogue, daemon: DockerState) -> None:
-    """Where the daemon did not answer nobody knows whether the image is there: no pull is announced."""
+    """Where the daemon did not answer nobody knows whether the image is there: no pull is announced.
+
+    An apply in which nothing starts it fails and says how; one that is to start it asks again afterwards.
+    """
     silent = {one: ImageState(answers=False) for one in (ContainerImage(pin().pinned), ContainerImage(NAME))}
     with pytest.raises(NotYetKnown, match="known once Docker answers"):
-        image(images, device() | {DockerDaemon(): daemon} | silent, record())
+        image(images, device() | {DockerDaemon(): daemon} | silent, record(), check=True)
+    if daemon == READY:
+        with pytest.raises(NotYetKnown, match="known once Docker answers"):
+            image(images, device() | silent, record())
+    else:
+        told = image(images, device() | {DockerDaemon(): daemon} | silent, record())
+        assert (told.failed, bool(told.hint)) == ("Docker does not answer", True)
 
 
 def test_on_a_device_without_docker_the_pull_is_announced(images: ImageCatalogue) -> None:
