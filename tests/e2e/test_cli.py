@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Ended, User, needs_namespaces
+from user import Ended, User, needs_namespaces
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "contract"))
 from sshd import MISSING, Sshd, running

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import User, needs_namespaces
+from user import User, needs_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from conftest import User, needs_namespaces, results
+from user import User, needs_namespaces, results
 
 pytestmark = needs_namespaces
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import User, needs_namespaces
+from user import User, needs_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
