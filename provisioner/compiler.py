@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -169,6 +169,16 @@ class Compiler:
         """Return a task whose values are not known, to tell of it by its name."""
         ctx = Context(host=self.scope.host, label=task.name, no_log=task.no_log is not False)
         return Item(task=task, label=task.name, ctx=ctx, handler=handler, ignore_errors=task.ignore_errors is True)
+
+    def uses(self, task: Task, names: Iterable[str]) -> frozenset[str]:
+        """Return those of the names on whose values a task's own depend, through other variables too."""
+        used = self._used_by(task) if names else frozenset()
+        if used is None:
+            return frozenset(names)
+        verdicts = (*(task.changed_when or ()), *(task.failed_when or ()))
+        texts = (str(one.value) for one in verdicts)
+        used = used.union(*(used_names(text, expression=True) for text in texts))
+        return frozenset(name for name in names if used & self._dependent({name}))
 
     def _learns_nothing(self, task: Task) -> bool:
         if self._set or not self._learnt:

@@ -306,7 +306,8 @@ class View:
     """What is known of one device at one point of a play: what was probed, under what was planned.
 
     Reads are recorded: what a plan read is what its guard compares. So are assumptions: the labels of tasks whose
-    effects may have changed what was read. `born` are the things that were absent until an effect made them.
+    effects may have changed what was read; `rests` keeps them for what was planned on such a read. `born` are the
+    things that were absent until an effect made them.
     """
 
     probed: dict[Observable[Any], State] = field(default_factory=dict)
@@ -314,6 +315,7 @@ class View:
     disturbances: list[tuple[Pattern, str]] = field(default_factory=list)
     laid: dict[Observable[Any], int] = field(default_factory=dict)
     born: set[Observable[Any]] = field(default_factory=set)
+    rests: dict[Observable[Any], tuple[str, ...]] = field(default_factory=dict)
     reads: dict[Observable[Any], State] = field(default_factory=dict)
     assumed: dict[str, None] = field(default_factory=dict)
 
@@ -337,12 +339,16 @@ class View:
     def peek(self, observable: Observable[S]) -> S:
         """Return the state of an observable without making it part of the guard; raises NeedLook."""
         where = observable.located(self)
-        since = self.laid.get(where, 0)
         state = self.planned.get(where) or where.implied(self) or self.raw(where)
-        for pattern, label in self.disturbances[since:]:
-            if pattern.matches(where):
-                self.assumed[label] = None
+        self.lean(where)
         return state  # type: ignore[return-value]
+
+    def lean(self, where: Observable[Any]) -> None:
+        """Take note of the tasks that may have changed a thing, or on which what was planned of it rests."""
+        self.assumed.update(dict.fromkeys(self.rests.get(where, ())))
+        for pattern, label in self.disturbances[self.laid.get(where, 0) :]:
+            if label not in self.assumed and pattern.matches(where):
+                self.assumed[label] = None
 
     def raw(self, observable: Observable[S]) -> S:
         """Return what the last look told; raises NeedLook."""
@@ -351,8 +357,8 @@ class View:
             raise NeedLook(observable)
         return state  # type: ignore[return-value]
 
-    def lay(self, effect: Effect, label: str) -> None:
-        """Lay what an effect leaves and disturbs over what is known."""
+    def lay(self, effect: Effect, label: str, assumed: tuple[str, ...] = ()) -> None:
+        """Lay what an effect leaves and disturbs over what is known; `assumed` are the tasks on which that rests."""
         self.disturbances.extend((pattern, label) for pattern in effect.disturbs)
         for observable, state in effect.leaves.items():
             where = observable.located(self)
@@ -360,6 +366,7 @@ class View:
                 self.born.add(where)
             self.planned[where] = state
             self.laid[where] = len(self.disturbances)
+            self.rests[where] = assumed
 
     def _was_absent(self, where: Observable[Any]) -> bool:
         try:

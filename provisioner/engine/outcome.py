@@ -64,6 +64,11 @@ class Outcome:
         return self.status == "failed" and not self.item.ignore_errors
 
     @property
+    def is_open(self) -> bool:
+        """Tell whether some of its result is still to come."""
+        return _has_unknown(self.result)
+
+    @property
     def registered(self) -> object:
         """Return what later tasks see under the registered name; what a device said is never rendered."""
         if self.result is None:
@@ -83,6 +88,11 @@ def _opened(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _opened(one) for name, one in value.items()}
     return [_opened(one) for one in value] if isinstance(value, list) else value
+
+
+def _has_unknown(value: Any) -> bool:
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return isinstance(value, Unknown) or any(_has_unknown(one) for one in parts)
 
 
 def gathered(part: Sequence[Outcome]) -> object:

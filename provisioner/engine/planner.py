@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.compiler import verdict
 from provisioner.errors import InputError, NotYetKnown
-from provisioner.model import Ran
+from provisioner.model import NeedLook, Ran
 from provisioner.wire import Check, Guard, Step
 
 from .outcome import Cursor, Outcome, base_result
@@ -32,16 +32,19 @@ class Planner:
         self.privileged = privileged
         self.owed_names = owed_names
 
-    def plan(self, item: Item, at: Cursor, view: View, *, last: bool) -> Outcome:
-        """Return the planned outcome of an item; raises NeedLook, NotYetKnown and InputError."""
-        outcome = Outcome(item, Cursor(at.position, at.index), last, "skipped")
+    def plan(self, item: Item, at: Cursor, view: View, *, last: bool, rests: tuple[str, ...] = ()) -> Outcome:
+        """Return the planned outcome of an item; raises NeedLook, NotYetKnown and InputError.
+
+        `rests` are the tasks that may have changed what its values were made of.
+        """
+        outcome = Outcome(item, Cursor(at.position, at.index), last, "skipped", assumed=rests)
         if item.action is None:
             outcome.result, outcome.message = dict(SKIPPED), item.skipped
             self._make_step(outcome, view)
             return outcome
         view.begin()
         plan = outcome.plan = item.action.plan(view, item.ctx)
-        outcome.assumed = tuple(view.assumed)
+        outcome.assumed = tuple({**dict.fromkeys(rests), **view.assumed})
         if plan.failed and outcome.assumed:
             raise NotYetKnown(f"known after '{outcome.assumed[0]}'")
         self._weigh(outcome)
@@ -85,12 +88,12 @@ class Planner:
         """Give an outcome its step: it has effects, or rests on what an earlier step may change, or ends a debt."""
         item, plan = outcome.item, outcome.plan
         settles = self.owed_names([item.task.name]) if item.handler and outcome.last else ()
-        rests = bool(outcome.assumed) and outcome.status != "failed"
+        rests = item.action is not None and bool(view.assumed) and outcome.status != "failed"
         if not (plan.changes or rests or settles):
             return
         leaves: dict[Observable[Any], State] = {}
         for effect in plan.effects:
-            leaves.update(effect.leaves)
+            leaves.update({_placed(one, view): state for one, state in effect.leaves.items()})
         reads = {} if self.check or item.action is None else view.reads
         outcome.step = Step(
             number=0,
@@ -113,6 +116,14 @@ class Planner:
         return item.ctx.user
 
 
+def _placed(observable: Observable[Any], view: View) -> Observable[Any]:
+    """Return the one name of a thing, under which it is found whatever becomes of the links that led there."""
+    try:
+        return observable.located(view)
+    except (NeedLook, NotYetKnown):
+        return observable
+
+
 def finish(outcome: Outcome, reply: Finished) -> None:
     """Give an outcome the status and the result that the device's answer makes of it."""
     plan = outcome.plan
@@ -131,7 +142,8 @@ def finish(outcome: Outcome, reply: Finished) -> None:
     outcome.status = "failed" if failed else "changed" if changed else "ok"
     if failed:
         explained = result.get("msg") if result.get("hint") and not refused else None
-        outcome.message = result["msg"] = str(explained or why_failed(plan, reply))
+        checks = outcome.step.checks if outcome.step else ()
+        outcome.message = result["msg"] = str(explained or why_failed(checks, reply))
         outcome.hint = outcome.hint or result.get("hint")
     elif result.get("msg"):
         outcome.message = str(result["msg"])

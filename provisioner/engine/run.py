@@ -90,6 +90,7 @@ class HostRun:
         self.ended = False
         self._forgiven: tuple[str, ...] = ()
         self._recalled: set[str] = set()
+        self._unmade: dict[str, None] = {}
         self._stale_at, self._stale_count = Cursor(-1), 0
         self._look_at, self._look_count = Cursor(-1), 0
 
@@ -163,8 +164,9 @@ class HostRun:
         if self._look_count > LOOK_LIMIT:
             raise RuntimeError(f"{observable} is asked for again and again")
         yield from self._look([observable, *self._foreseen(self.cursor.position)])
-        if observable.located(self.view) in self.view.planned:
-            self._plan_again(observable)
+        with suppress(NeedLook):
+            if observable.located(self.view) in self.view.planned:
+                self._plan_again(observable)
 
     def _plan_again(self, observable: Observable[Any]) -> None:
         """What was planned on a thing before all of it was looked at is planned again."""
@@ -198,14 +200,16 @@ class HostRun:
         if entry.task is None:
             self._flush_handlers()
             return
-        last = True
+        last, rests = True, self._rests_of(entry)
         try:
             items = self.compiler.resolve(entry.task, self.tentative.memory, handler=entry.handler)
             if not items:
-                self._accept(self._told(entry, "skipped", "the loop has no items"))
+                self._accept(self._told(entry, "skipped", "the loop has no items", assumed=rests))
                 return
             last = self.cursor.index + 1 == len(items)
-            outcome = self.planner.plan(items[self.cursor.index], self.cursor, self.view, last=last)
+            if self.options.check and items[self.cursor.index].read_only:
+                rests = tuple(dict.fromkeys((*rests, *self._unmade)))
+            outcome = self.planner.plan(items[self.cursor.index], self.cursor, self.view, last=last, rests=rests)
         except NeedLook as need:
             try:
                 yield from self._look_again(need.observable)
@@ -214,16 +218,36 @@ class HostRun:
         except NotYetKnown as unknown:
             yield from self._barrier(entry, unknown.reason, last=last)
         except InputError as error:
-            self._accept(self._told(entry, "failed", str(error), error.hint))
+            if rests:
+                yield from self._barrier(entry, f"known after '{rests[0]}'", last=last)
+            else:
+                self._accept(self._told(entry, "failed", str(error), error.hint))
         else:
             self._accept(outcome)
             yield from self._send_if_fenced(outcome)
 
-    def _told(self, entry: Entry, status: Any, message: str, hint: str | None = None, *, last: bool = True) -> Outcome:
+    def _rests_of(self, entry: Entry) -> tuple[str, ...]:
+        """Return the tasks that may have changed what a task's values, or the call for a handler, come from."""
+        assert entry.task is not None
+        ledger = self.tentative
+        values = ledger.resting(self.compiler.uses(entry.task, ledger.resting_names))
+        calls = ledger.called.get(entry.task.name, ()) if entry.handler else ()
+        return tuple(dict.fromkeys((*values, *calls)))
+
+    def _told(
+        self,
+        entry: Entry,
+        status: Any,
+        message: str,
+        hint: str | None = None,
+        *,
+        last: bool = True,
+        assumed: tuple[str, ...] = (),
+    ) -> Outcome:
         """Return an outcome of a task without a plan."""
         assert entry.task is not None
         item = self.compiler.bare(entry.task, handler=entry.handler)
-        outcome = Outcome(item, replace(self.cursor), last, status, message=message, hint=hint)
+        outcome = Outcome(item, replace(self.cursor), last, status, message=message, hint=hint, assumed=assumed)
         if status != "unknown":
             failed, skipped = status == "failed", status == "skipped"
             outcome.result = {"changed": False, "failed": failed, "skipped": skipped, "msg": message, "results": []}
@@ -235,15 +259,37 @@ class HostRun:
             outcome = self._told(entry, "unknown", reason, last=last)
             self._accept(outcome)
             self.view.disturbances.append((ANYTHING, outcome.item.label))
+        elif (opened := self._first_open()) is not None:
+            self._take_back(opened)
+            yield from self._apply(more=True)
         elif any(outcome.step for outcome in self.pending):
             yield from self._apply(more=True)
         else:
             self._accept(self._told(entry, "failed", f"this cannot be told: {reason}"))
 
+    def _first_open(self) -> Outcome | None:
+        """Return the first of what is planned that only told, of something which what is planned before will change."""
+        acting = False
+        for outcome in self.pending:
+            if acting and outcome.step is None and outcome.item.task.register and outcome.is_open:
+                return outcome
+            acting = acting or outcome.step is not None
+        return None
+
+    def _take_back(self, outcome: Outcome) -> None:
+        """Leave what was planned from here on to be planned again, once what is before it was done."""
+        self.pending = self.pending[: self.pending.index(outcome)]
+        self.ended = False
+        self.cursor = replace(outcome.at)
+        self.agenda.rewind(self.cursor.position)
+
     def _accept(self, outcome: Outcome) -> None:
         """Take a planned outcome as done, for the plan of what follows."""
         for effect in outcome.plan.effects:
-            self.view.lay(_calmed(effect) if outcome.item.read_only else effect, outcome.item.label)
+            calm = _calmed(effect) if outcome.item.read_only else effect
+            self.view.lay(calm, outcome.item.label, outcome.assumed)
+        if (outcome.plan.changes and not outcome.item.read_only) or outcome.status == "unknown":
+            self._unmade[outcome.item.label] = None
         self.pending.append(outcome)
         self.tentative.enter(outcome, self.debts.called(outcome.notifies))
         self.ended = self.ended or outcome.ends_host
@@ -421,6 +467,8 @@ class HostRun:
             self._emit(self.pending.pop(0))
 
     def _emit(self, outcome: Outcome) -> None:
+        if not self.options.check:
+            outcome.assumed = ()
         self.confirmed.enter(outcome, self.debts.called(outcome.notifies))
         self.emit(TaskFinished(result=task_result(outcome, self.host, self.play.name)))
         if outcome.ends_host:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from provisioner.model import Plan, State
-    from provisioner.wire import Finished
+    from collections.abc import Iterable
+
+    from provisioner.model import State
+    from provisioner.wire import Check, Finished
 
 LAST_LINES = 6
 
 
-def why_failed(plan: Plan, reply: Finished) -> str:
+def why_failed(checks: Iterable[Check], reply: Finished) -> str:
     """Return one message: what did not take, or the last lines of what the device said."""
     if reply.differs:
-        wanted = {one: state for effect in plan.effects for one, state in effect.leaves.items()}
+        wanted = {check.observable: check.expected for check in checks}
         parts = [f"{one}: {_difference(wanted.get(one), got)}" for one, got in reply.differs]
         return "did not take: " + "; ".join(parts)
     if reply.unmoved:

@@ -7,7 +7,8 @@ import posixpath
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from provisioner.model import Observable, State, Unknown, attached, observable
+from provisioner.errors import NotYetKnown
+from provisioner.model import NeedLook, Observable, State, Unknown, attached, observable
 from provisioner.shell import ESCAPE, Script
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ CONTENT = "+"
 
 CONTENT_LIMIT = 4 * 1024 * 1024
 """Bytes of a file that is edited in place; a larger one is an error."""
+
+LINKS_LIMIT = 40
+"""Links that are followed on the way to one thing, as the kernel has it."""
 
 FILE_FLAGS = Script(
     "file_flags",
@@ -70,19 +74,36 @@ done
 REAL_PATH = Script(
     "real_path",
     r"""
-# Sets real to the canonical form of $1: links in its folders followed, the last part left as it is.
+# Sets real to the canonical form of $1: links in its folders followed, dangling ones too, the last part left as it is.
+# Where those lead in a circle there is none.
 case $1 in /?*/*) dir=${1%/*} ;; *) dir=/ ;; esac
 if [ "$dir" != "$last_dir" ]; then
   last_dir=$dir
-  rest=
-  while [ ! -d "$dir" ]; do
-    rest=/${dir##*/}$rest
-    case $dir in /?*/*) dir=${dir%/*} ;; *) dir=/ ;; esac
+  rest='' up=0 hops=0
+  while [ ! -d "$dir" ] && [ $hops -lt 40 ]; do
+    if [ -L "$dir" ]; then
+      hops=$((hops + 1))
+      target=$(readlink -- "$dir")
+      case $target in /*) dir=$target ;; *) dir=${dir%/*}/$target ;; esac
+    else
+      part=${dir##*/}
+      case $dir in /?*/*) dir=${dir%/*} ;; *) dir=/ ;; esac
+      case $part in
+        '' | .) ;;
+        ..) up=$((up + 1)) ;;
+        *) if [ $up -gt 0 ]; then up=$((up - 1)); else rest=/$part$rest; fi ;;
+      esac
+    fi
   done
-  last_real=$(cd -P -- "$dir" 2>/dev/null && pwd -P) || last_real=$dir
-  last_real=${last_real%/}$rest
+  while [ $up -gt 0 ]; do dir=$dir/.. up=$((up - 1)); done
+  if [ $hops -lt 40 ]; then
+    last_real=$(cd -P -- "$dir" 2>/dev/null && pwd -P) || last_real=$dir
+    last_real=${last_real%/}$rest
+  else
+    last_real=.
+  fi
 fi
-real=${last_real%/}/${1##*/}
+case $last_real in .) real= ;; *) real=${last_real%/}/${1##*/} ;; esac
 """,
 )
 
@@ -172,7 +193,8 @@ class FileState(State):
     """What stands at a path: type is absent, file, directory, link or other; mode is four octal digits.
 
     An owner or group is its name where passwd has one, else its number. `real` is the path with the links of its
-    folders followed. `sha256` is None where it was not asked for. A content over 4 MiB is not read: `large`.
+    folders followed, "" where they lead in a circle. `sha256` is None where it was not asked for. A content over
+    4 MiB is not read: `large`.
     """
 
     type: str = "absent"
@@ -256,16 +278,12 @@ class File(Observable[FileState]):
         return self.want in (HASHED, state.sha256) or state.content is not None or bool(state.large)
 
     def located(self, view: View) -> Self:
-        """Follow the links, probed and planned, of the folders above."""
-        path = self.path
-        for _ in range(40):
-            probed = view.probed.get(File(path))
-            real = probed.real if isinstance(probed, FileState) and probed.real else path
-            step = _through_planned_link(view, real)
-            if step is None:
-                return replace(self, path=real)
-            path = step
-        return replace(self, path=path)
+        """Follow the links, probed and planned, of the folders above; raises NeedLook where one has to be known."""
+        probed = view.probed.get(self)
+        if isinstance(probed, FileState) and probed.real not in ("", self.path) and not _relinked(view):
+            view.lean(self)
+            return replace(self, path=probed.real)
+        return replace(self, path=real_path(view, self.path))
 
     def aliases(self, state: State) -> Iterable[Self]:
         """A path through a link to a folder is also the path that it leads to."""
@@ -280,6 +298,7 @@ class File(Observable[FileState]):
             above = File(path)
             state = view.planned.get(above)
             if above in view.born or (isinstance(state, FileState) and state.type != "directory"):
+                view.assumed.update(dict.fromkeys(view.rests.get(above, ())))
                 return FileState(type="absent", real=self.path)
         return None
 
@@ -288,23 +307,63 @@ class File(Observable[FileState]):
         return isinstance(state, FileState) and not state.exists
 
 
-def _through_planned_link(view: View, path: str) -> str | None:
-    parts = path.split("/")
-    for n in range(2, len(parts)):
-        above = "/".join(parts[:n])
-        state = view.planned.get(File(above))
-        if isinstance(state, FileState) and state.type == "link" and state.target:
-            base = posixpath.join(posixpath.dirname(above), state.target)
-            return normal(posixpath.join(base, *parts[n:]))
+def real_path(view: View, path: str) -> str:
+    """Return a path with the links of its folders followed, probed and planned; its last part is left as it is."""
+    done, todo, hops = "/", path.split("/"), 0
+    while todo:
+        part, *todo = todo
+        if part in ("", "."):
+            continue
+        here = posixpath.join(done, part)
+        if part == "..":
+            done = posixpath.dirname(done)
+        elif not todo:
+            return here
+        elif (target := _leads_to(view, here, posixpath.join(here, *todo))) is None:
+            done = here
+        elif (hops := hops + 1) > LINKS_LIMIT:
+            if _relinked(view):
+                raise NotYetKnown(f"the links on the way to {path} will lead in a circle")
+            return path
+        else:
+            done = "/" if target.startswith("/") else done
+            todo = [*target.split("/"), *todo]
+    return done
+
+
+def _leads_to(view: View, here: str, whole: str) -> str | None:
+    """Return the target of what stands at a canonical path, if that is a link; `whole` is the way that goes on there.
+
+    What nobody looked at is a link only if a look at the whole way told of another one.
+    """
+    file = File(here, METADATA)
+    state = view.planned.get(file) or file.implied(view) or view.probed.get(file)
+    if isinstance(state, FileState):
+        if state.type == "link":
+            view.lean(file)
+        return state.target if state.type == "link" else None
+    beyond = view.probed.get(File(whole))
+    if isinstance(beyond, FileState) and beyond.real != normal(whole):
+        raise NeedLook(file)
     return None
+
+
+def _relinked(view: View) -> bool:
+    """Tell whether any link is planned, or planned away."""
+    return any(_is_link(state) or _is_link(view.probed.get(seen)) for seen, state in view.planned.items())
+
+
+def _is_link(state: State | None) -> bool:
+    return isinstance(state, FileState) and state.type == "link"
 
 
 def follow(view: View, file: File) -> tuple[File, FileState]:
     """Return the file that a path leads to, links followed, and its state; a dangling link leads to an absent one."""
     state = view.get(file)
-    for _ in range(40):
+    for _ in range(LINKS_LIMIT):
         if state.type != "link" or not state.target:
             return file, state
-        file = File(posixpath.join(posixpath.dirname(state.real), state.target), file.want)
+        to = posixpath.join(posixpath.dirname(state.real), state.target)
+        file = File(real_path(view, to), file.want)
         state = view.get(file)
     return file, state

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.model import Context, Effect, Line, Observable, Pattern, known, task
-from provisioner.observables.file import CONTENT, METADATA, File, FileState, follow
+from provisioner.observables.file import CONTENT, METADATA, File, FileState, follow, real_path
 from provisioner.shell import SETTLE, Script
-from provisioner.tasks.tree import TREE_ACCESS, Regranted, Tree, TreeState
+from provisioner.tasks.tree import TREE_ACCESS, Regranted, Tree, TreeState, nameable
 from provisioner.tasks.writing import (
     SET_ACCESS,
     CannotPlan,
@@ -128,6 +128,8 @@ class FileType(FileTask):
         file = self._file(draft.ctx)
         state = draft.get(file)
         wanted = self._wanted(state)
+        if self.recurse:
+            nameable(self.access)
         self._check(wanted)
         steps = {
             "absent": self._absent,
@@ -227,11 +229,15 @@ class FileType(FileTask):
 
     def _replace(self, draft: Draft, file: File, state: FileState) -> FileState:
         """Plan a symbolic link where there is none, or another."""
-        source = self._source(file, draft.ctx)
-        if not self.force and not follow(draft, source)[1].exists:
+        to = posixpath.join(posixpath.dirname(state.real), self.src or "")
+        source = File(real_path(draft, to), METADATA)
+        target, there = follow(draft, source)
+        if target.path == state.real and there.exists:
+            raise CannotPlan(f"refusing to make {file.path} a link that leads to itself", path=file.path, src=self.src)
+        if not self.force and not there.exists:
             message = 'src file does not exist, use "force=yes" if you really want to create the link'
             raise CannotPlan(f"{message}: {source.path}", path=file.path, src=self.src)
-        self._may_replace(file, state)
+        self._may_replace(draft, file, state)
         new = fresh(draft, state, folder_of(draft, file), "link")
         new = replace(new, target=self.src)
         was = f"link to {state.target}" if state.type == "link" else state.type
@@ -239,9 +245,10 @@ class FileType(FileTask):
         draft.add(Effect(script=MAKE_LINK, values=(self.src or "", file.path), shows=shows, leaves={file: new}))
         return new
 
-    def _may_replace(self, file: File, state: FileState) -> None:
+    def _may_replace(self, draft: Draft, file: File, state: FileState) -> None:
         if state.type not in ("absent", "link") and not self.force:
             raise CannotPlan(f"refusing to convert from {state.type} to symlink for {file.path}", path=file.path)
+        _is_empty(draft, file, state)
 
     def _hard(self, draft: Draft, file: File, state: FileState) -> FileState:
         if self.src is None:
@@ -250,9 +257,12 @@ class FileType(FileTask):
         origin = draft.get(source)
         if not origin.exists:
             raise CannotPlan("src does not exist", dest=file.path, src=self.src)
-        if not _is_same(origin, state):
+        if origin.type == "directory":
+            raise CannotPlan("a folder cannot have a second name", dest=file.path, src=self.src)
+        if source.located(draft) != file.located(draft) and not _is_same(origin, state):
             if state.type not in ("absent", "link") and not self.force:
                 raise CannotPlan(f"Cannot link, {state.type} exists at destination", dest=file.path, src=self.src)
+            _is_empty(draft, file, state)
             folder_of(draft, file)
             state = replace(origin, real=state.real)
             values = (source.path, file.path)
@@ -288,6 +298,12 @@ class FileType(FileTask):
 def _facts(state: FileState) -> dict[str, Any]:
     facts = {"owner": state.owner, "group": state.group, "mode": state.mode, "src": state.target}
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _is_empty(draft: Draft, file: File, state: FileState) -> None:
+    """See that a folder which is to make room has nothing in it."""
+    if state.type == "directory" and known(draft.get(Tree(state.real)).sorts):
+        raise CannotPlan(f"the directory {file.path} is not empty, refusing to convert it", path=file.path)
 
 
 def _planned_below(draft: Draft, real: str) -> Leaves:

@@ -111,6 +111,12 @@ def _sorted(sorts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(sorts)))
 
 
+def nameable(access: Access) -> None:
+    """See that an access for a tree names whom it is given to: of a number nobody can tell the name before."""
+    if any(name and name.isdigit() and int(name) for name in (access.owner, access.group)):
+        raise CannotPlan("recurse needs the owner and group by name; numbers cannot be told before")
+
+
 @dataclass(frozen=True)
 class Regranted:
     """What becomes of a tree whose things all get a new access."""
@@ -121,8 +127,6 @@ class Regranted:
     @classmethod
     def of(cls, draft: Draft, tree: Tree, access: Access) -> Regranted:
         """Read a tree as the plan so far leaves it."""
-        if any(name and name.isdigit() and int(name) for name in (access.owner, access.group)):
-            raise CannotPlan("recurse needs the owner and group by name; numbers cannot be told before")
         here = tree.located(draft)
         planned = (state for seen, state in draft.planned.items() if here.holds(seen))
         return cls(_sorted((*known(draft.get(tree).sorts), *_sorts(planned))), access)

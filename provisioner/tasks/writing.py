@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from provisioner.errors import InputError
+from provisioner.errors import InputError, NotYetKnown
 from provisioner.model import (
     Context,
     Diff,
@@ -97,7 +97,14 @@ class Draft(View):
     """A plan in the making: the view of its task, with the effects that the task has planned so far."""
 
     def __init__(self, view: View, ctx: Context) -> None:
-        super().__init__(view.probed, dict(view.planned), list(view.disturbances), dict(view.laid), set(view.born))
+        super().__init__(
+            view.probed,
+            dict(view.planned),
+            list(view.disturbances),
+            dict(view.laid),
+            set(view.born),
+            dict(view.rests),
+        )
         self.base = view
         self.ctx = ctx
         self.effects: list[Effect] = []
@@ -314,6 +321,8 @@ def _name(want: str | None, now: str | Unknown | None, number: int | None, *, ne
     if int(want) == 0:
         return "root"
     named = Unknown(f"the name of id {want}")
+    if number is None and not new and isinstance(now, str) and now != "root" and not now.isdigit():
+        raise NotYetKnown(f"whether {now} is number {want} is known after apply")
     return now if number == int(want) or now == named else named
 
 
@@ -350,14 +359,16 @@ def set_access(draft: Draft, file: File, state: FileState, access: Access) -> Fi
     return new
 
 
-def make_folders(draft: Draft, file: File, access: Access) -> FileState:
+def make_folders(draft: Draft, file: File, access: Access, trail: tuple[str, ...] = ()) -> FileState:
     """Plan the folder at a path and all above it that are missing; return the state that it will have."""
     file, state = follow(draft, file)
+    if file.path in trail:
+        raise CannotPlan(f"{trail[0]} cannot be made: the links on the way to it lead in a circle")
     if state.type == "directory":
         return state
     if state.exists:
         raise CannotPlan(f"{file.path} already exists as a {state.type}")
-    parent = make_folders(draft, file.parent, access)
+    parent = make_folders(draft, file.parent, access, (*trail, file.path))
     new = granted(fresh(draft, state, parent, "directory"), access, new=True)
     values = (file.path, access.owner or "", access.group or "", f"0{new.mode}")
     shows = (Line(f"{file.path}: absent -> directory"), born_line(new))

@@ -111,15 +111,20 @@ def superset(value: Container[Any], other: Iterable[Any]) -> bool:
 _failed = _outcome("failed")
 _skipped = _outcome("skipped")
 
-TESTS: dict[str, Callable[..., bool]] = {
+OUTCOMES: dict[str, Callable[..., bool]] = {
     **dict.fromkeys(("changed", "change"), changed),
     **dict.fromkeys(("failed", "failure"), _failed),
     **dict.fromkeys(("succeeded", "success", "successful"), lambda result: not _failed(result)),
     **dict.fromkeys(("skipped", "skip"), _skipped),
+    "unreachable": _outcome("unreachable"),
+}
+"""The tests that ask how a task ended."""
+
+TESTS: dict[str, Callable[..., bool]] = {
+    **OUTCOMES,
     **dict.fromkeys(("version", "version_compare"), version),
     **dict.fromkeys(("subset", "issubset"), subset),
     **dict.fromkeys(("superset", "issuperset"), superset),
-    "unreachable": _outcome("unreachable"),
     "match": match,
     "search": regex,
     "regex": regex,

@@ -13,7 +13,7 @@ from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.parser import Parser
 from jinja2.utils import missing
 
-from provisioner.templating.comparing import TESTS
+from provisioner.templating.comparing import OUTCOMES, TESTS
 from provisioner.templating.filters import FILTERS
 from provisioner.templating.values import Pending, settle
 
@@ -51,13 +51,16 @@ class Undefined(StrictUndefined):
         return self
 
 
-def _observing(function: Any, *, ours: bool) -> Callable[..., Any]:
-    """Make a filter or test observe its arguments: Jinja's own would take some pending values for ordinary ones."""
+def _observing(function: Any, *, ours: bool, whole: bool = True) -> Callable[..., Any]:
+    """Make a filter or test observe its arguments: Jinja's own would take some pending values for ordinary ones.
+
+    Not `whole` is one that asks of a mapping for some of its keys: what is pending beside them does not matter.
+    """
 
     @functools.wraps(function)
     def observed(*args: Any, **options: Any) -> Any:
         for arg in (*args, *options.values()):
-            if ours or type(arg) is Pending:
+            if type(arg) is Pending or (ours and (whole or not isinstance(arg, dict))):
                 settle(arg)
         return function(*args, **options)
 
@@ -92,7 +95,8 @@ def environment(trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2
     ours = {name: _observing(function, ours=name not in _LAZY_FILTERS) for name, function in FILTERS.items()}
     env.filters = {**theirs, **ours, "mandatory": _observing(_mandatory, ours=False)}
     tests = {name: _observing(function, ours=False) for name, function in env.tests.items()}
-    env.tests = {**tests, **{name: _observing(function, ours=True) for name, function in TESTS.items()}}
+    asked = {name: _observing(function, ours=True, whole=name not in OUTCOMES) for name, function in TESTS.items()}
+    env.tests = {**tests, **asked}
     for names in (env.filters, env.tests):
         names.update({f"ansible.builtin.{name}": function for name, function in list(names.items())})
     env.globals["now"] = _now

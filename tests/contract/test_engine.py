@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 
+
+def wait_for(path: Path) -> None:
+    """Wait until a file is there: the task that makes it has begun."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not come"
+        time.sleep(0.02)
+
+
 HEAD = """
 - name: play
   hosts: all
@@ -312,18 +321,19 @@ def test_a_link_that_breaks_does_not_break_the_run(run: Any, sshd: Sshd) -> None
     """The connection dies in the middle of a batch: it goes on on the device, once, and its results are fetched."""
     text = """
   tasks:
-    - {name: slow, shell: "sleep 2; echo done >>TOP/log; echo out", register: slow}
+    - {name: slow, shell: "touch TOP/begun; sleep 2; echo done >>TOP/log; echo out", register: slow}
     - {name: after, copy: {dest: TOP/after, content: "{{ slow.stdout }}"}}
 """
 
     def cut() -> None:
+        wait_for(run.top / "begun")
         for pid in sshd.connections():
             os.kill(pid, signal.SIGKILL)
 
-    timer = threading.Timer(1.2, cut)
-    timer.start()
+    cutter = threading.Thread(target=cut)
+    cutter.start()
     told = run(text)
-    timer.join()
+    cutter.join()
     assert told.statuses == ["changed", "changed"], told.lost
     assert (run.top / "log").read_text() == "done\n"
     assert (run.top / "after").read_text() == "out"
@@ -354,12 +364,17 @@ def test_a_run_that_is_stopped_ends_between_tasks(run: Any, sshd: Sshd, tmp_path
 
     text = """
   tasks:
-    - {name: slow, shell: "sleep 2; echo done >>TOP/log"}
+    - {name: slow, shell: "touch TOP/begun; sleep 2; echo done >>TOP/log"}
     - {name: after, copy: {dest: TOP/after, content: x}}
 """
     runner.Runner.run = remember  # type: ignore[method-assign]
     try:
-        stopper = threading.Timer(1.2, lambda: started[0].stop())  # noqa: PLW0108 - not there yet
+
+        def stop() -> None:
+            wait_for(run.top / "begun")
+            started[0].stop()
+
+        stopper = threading.Thread(target=stop)
         stopper.start()
         told = run(text)
         stopper.join()

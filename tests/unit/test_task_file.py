@@ -166,6 +166,7 @@ def test_nothing_to_remove_is_no_change() -> None:
 def test_a_link_points_where_it_is_told(start: FileState, force: bool, lines: list[str]) -> None:
     """The target is compared as text; what is in the way goes only by force."""
     at = view(start, file("/etc/t"))
+    at.probed[Tree("/etc/l")] = TreeState()
     task = FileType(path="/etc/l", src="t", state="link", force=force)
     assert shown(plan(task, at)) == lines
     assert not plan(task, at).effects
