@@ -189,10 +189,19 @@ class Runner:
                     self.declined = gate.put_question() or self.declined
                 done, left = wait(left, timeout=0.1 if gate else 0.5, return_when=FIRST_COMPLETED)
             except KeyboardInterrupt:
-                self._interrupted(gate)
+                self._give_in(gate)
                 continue
             for future in done:
                 future.result()
+
+    def _give_in(self, gate: Gate | None) -> None:
+        """Stop as often as it is asked for, also while a stop is under way."""
+        while True:
+            try:
+                self._interrupted(gate)
+            except KeyboardInterrupt:
+                continue
+            return
 
     def _interrupted(self, gate: Gate | None) -> None:
         """A first Ctrl-C ends hosts between tasks, a second one ends the tasks that run, a third one leaves."""

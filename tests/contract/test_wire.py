@@ -42,6 +42,14 @@ def device(shell: str, tmp_path: Path) -> Iterator[ShellTransport]:
         yield transport
 
 
+def wait_for(path: Path) -> None:
+    """Wait until a file is there: the step that makes it has begun."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not come"
+        time.sleep(0.02)
+
+
 def effect(body: str, *values: str | bytes, **more: Any) -> Effect:
     """Return an effect of a body."""
     return Effect(script=Script(f"trial_{abs(hash(body))}", body), values=values, **more)
@@ -189,12 +197,13 @@ def test_a_truncated_batch_does_nothing(shell: str, tmp_path: Path) -> None:
 def test_two_batches_do_not_run_beside_each_other(device: ShellTransport, shell: str, tmp_path: Path) -> None:
     """A second batch waits until the first is over."""
     with ShellTransport(available()[shell], tmp_path / "home") as other:
-        first = Batch(steps=(Step(number=0, effects=(effect("sleep 2; date +%s%N"),)),))
+        begun = tmp_path / "begun"
+        first = Batch(steps=(Step(number=0, effects=(effect('touch "$1"; sleep 2; date +%s%N', str(begun)),)),))
         script = device.encoder.encode(first, "aa")
         assert device.process.stdin is not None
         device.process.stdin.write(script)
         device.process.stdin.flush()
-        time.sleep(0.5)
+        wait_for(begun)
         second = run(other, effect("date +%s%N"))
         ended = next(r for r in device.listen(Decoder(first, "aa")) if isinstance(r, Finished))
         assert int(ended.stdout) < int(second.stdout)
@@ -202,12 +211,12 @@ def test_two_batches_do_not_run_beside_each_other(device: ShellTransport, shell:
 
 def test_a_batch_that_waits_gives_up_with_its_client(device: ShellTransport, shell: str, tmp_path: Path) -> None:
     """Who waits for the device, and has nobody to tell any more, does nothing later."""
-    made = tmp_path / "made"
-    first = Batch(steps=(Step(number=0, effects=(effect("sleep 3"),)),))
+    made, begun = tmp_path / "made", tmp_path / "begun"
+    first = Batch(steps=(Step(number=0, effects=(effect('touch "$1"; sleep 3', str(begun)),)),))
     assert device.process.stdin is not None
     device.process.stdin.write(device.encoder.encode(first, "aa"))
     device.process.stdin.flush()
-    time.sleep(0.5)
+    wait_for(begun)
     with ShellTransport(available()[shell], tmp_path / "home") as gone:
         assert gone.process.stdin is not None
         assert gone.process.stdout is not None
@@ -225,10 +234,11 @@ def test_a_killed_batch_frees_the_device(device: ShellTransport, shell: str, tmp
     """When the shell of a batch is killed, the next one need not wait for anybody's word."""
     with ShellTransport(available()[shell], tmp_path / "home") as other:
         assert other.process.stdin is not None
-        batch = Batch(steps=(Step(number=0, effects=(effect("sleep 1"),)),))
+        begun = tmp_path / "begun"
+        batch = Batch(steps=(Step(number=0, effects=(effect('touch "$1"; sleep 1', str(begun)),)),))
         other.process.stdin.write(other.encoder.encode(batch, "bb"))
         other.process.stdin.flush()
-        time.sleep(0.3)
+        wait_for(begun)
         other.process.kill()
         assert run(device, effect("echo free")).stdout == "free\n"
 
@@ -238,7 +248,7 @@ def test_a_batch_outlives_its_link_and_tells_afterwards(device: ShellTransport, 
     made = tmp_path / "made"
     batch = Batch(
         steps=(
-            Step(number=0, effects=(effect("sleep 1; echo first"),)),
+            Step(number=0, effects=(effect('touch "$1"; sleep 1; echo first', str(tmp_path / "begun")),)),
             Step(number=1, effects=(effect('echo x >"$1"; echo second', str(made)),)),
         )
     )
@@ -249,7 +259,7 @@ def test_a_batch_outlives_its_link_and_tells_afterwards(device: ShellTransport, 
         lost.process.stdin.close()
         lost.process.stdout.close()
         attach = device.encoder.encode(Batch(attach=batch.name), "cc")
-        time.sleep(0.3)
+        wait_for(tmp_path / "begun")
         replies = list(device.converse(attach, Decoder(batch, "cc")))
         lost.process.wait(timeout=20)
     ended = [reply for reply in replies if isinstance(reply, Finished)]

@@ -287,7 +287,9 @@ def test_a_second_ctrl_c_ends_what_runs(fleet: User) -> None:
     process = fleet.start("apply", "hosts.yaml", "long.yaml", start_new_session=True)
     wait_for(mark)
     process.send_signal(signal.SIGINT)
-    time.sleep(1.5)
+    assert process.stdout is not None
+    while "stopping between tasks" not in process.stdout.readline():
+        pass
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
