@@ -85,7 +85,7 @@ def converge(
 
     images = image_service(fleet)
     listeners = Listeners(Recap(), reports)
-    settings = _settings(fleet, options, extra, images, reports)
+    settings = _settings(fleet, options, extra, images)
     runner = Runner(fleet.inventory, fleet.modules, fleet.connect, listeners, settings)
     try:
         runner.run(playbooks, fleet.hosts)
@@ -113,9 +113,7 @@ def registry_mirrors(fleet: Fleet) -> dict[str, str]:
 MIRRORED = ("nvcr.io", "docker.io", "ghcr.io")
 
 
-def _settings(
-    fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any], images: Any, reports: list[Reporter]
-) -> Settings:
+def _settings(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any], images: Any) -> Settings:
     import time
 
     from provisioner.jetson.observed import Facts, derive
@@ -135,7 +133,7 @@ def _settings(
         services={"images": images, "now": time.time},
         facts=Facts(),
         derive=derive,
-        ask=_asking(reports) if get("confirm") and not get("check") else None,
+        ask=_ask if get("confirm") and not get("check") else None,
         simulated=fleet.lab.backend if fleet.lab else None,
     )
 
@@ -162,25 +160,20 @@ def _reports(options: argparse.Namespace) -> list[Reporter]:
     return reports
 
 
-def _asking(reports: list[Reporter]) -> Any:
-    """Return the question of --confirm: it shows what is planned for all hosts, and waits for a yes."""
+def _ask(planned: Mapping[str, Sequence[Outcome]]) -> bool:
+    """Show what is planned for all hosts, and wait for a yes."""
+    from provisioner.engine.outcome import task_result
+    from provisioner.events import RunStarted, TaskFinished
+    from provisioner.report.plain import PlainReport
 
-    def ask(planned: Mapping[str, Sequence[Outcome]]) -> bool:
-        from provisioner.engine.outcome import task_result
-        from provisioner.events import RunStarted, TaskFinished
-        from provisioner.report.plain import PlainReport
-
-        preview = PlainReport(sys.stdout, 0, diff=True)
-        preview(RunStarted(hosts=tuple(planned), check=True))
-        for host, outcomes in planned.items():
-            for outcome in outcomes:
-                preview(TaskFinished(result=task_result(outcome, host, "")))
-        sys.stdout.flush()
-        try:
-            answer = input("\napply exactly this? [y/N] ")
-        except EOFError:
-            answer = ""
-        return answer.strip().lower() in ("y", "yes")
-
-    del reports
-    return ask
+    preview = PlainReport(sys.stdout, 0, diff=True)
+    preview(RunStarted(hosts=tuple(planned), check=True))
+    for host, outcomes in planned.items():
+        for outcome in outcomes:
+            preview(TaskFinished(result=task_result(outcome, host, "")))
+    sys.stdout.flush()
+    try:
+        answer = input("\napply exactly this? [y/N] ")
+    except EOFError:
+        answer = ""
+    return answer.strip().lower() in ("y", "yes")

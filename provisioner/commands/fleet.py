@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.connection import Credentials, simulated, target_of
 from provisioner.document import beside, near, raise_all, searched
-from provisioner.errors import InputError, ProvisionError
+from provisioner.errors import InputError
 
 if TYPE_CHECKING:
     import argparse
@@ -227,6 +227,3 @@ def _pairs(text: str) -> dict[str, str]:
             )
         pairs[name] = value
     return pairs
-
-
-__all__ = ["Fleet", "Listeners", "ProvisionError", "extra_vars", "load_fleet", "start_lab", "warm_up"]
