@@ -8,18 +8,19 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provisioner.errors import ProvisionError
 from provisioner.lab.places import alive, read_json
 from provisioner.lab.virtual.machine import Agent, attach
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
-from user import User
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from user import User
+
+Point = str
+"""A moment, as a condition of the shell that comes true in the machine."""
 
 INVENTORY = "inventory/virtual.yaml"
 NOISE = (
@@ -39,11 +40,12 @@ class Jetson:
 
     user: User
     name: str
+    lab_name: str = "virtual"
 
     @property
     def lab(self) -> Path:
         """Return the folder of the lab."""
-        return next((self.user.state / "provision" / "lab").glob("virtual-*"))
+        return next((self.user.state / "provision" / "lab").glob(f"{self.lab_name}-*"))
 
     @property
     def folder(self) -> Path:
@@ -76,17 +78,28 @@ class Jetson:
         """Return which start of a unit this is."""
         return self.run(f"systemctl show -p InvocationID --value {unit}")
 
-    def until(self, script: str, patience: float = 600.0) -> None:
+    def until(self, script: str, patience: float = 600.0, while_true: Callable[[], bool] = lambda: True) -> None:
         """Wait until a script succeeds in the machine."""
         deadline = time.monotonic() + patience
         with self.agent() as agent:
-            while time.monotonic() < deadline:
-                try:
-                    agent.run(script)
-                except ProvisionError:
-                    continue
-                return
+            while time.monotonic() < deadline and while_true():
+                if agent.run(f"if {{ {script}; }} >/dev/null 2>&1; then echo yes; fi"):
+                    return
         raise AssertionError(f"{script!r} was never true in {self.name}")
+
+    def meanwhile(self, arguments: list[str], *events: tuple[Point, Callable[[], object]]) -> tuple[int, str]:
+        """Run a command; when the machine is at a point, do something to it. Return exit code and all that was said."""
+        process = self.user.start(*arguments)
+        try:
+            for point, act in events:
+                self.until(point, while_true=lambda: process.poll() is None)
+                act()
+        except BaseException:
+            process.kill()
+            sys.stdout.write("\n".join(process.communicate()))
+            raise
+        out, err = process.communicate(timeout=self.user.patience)
+        return process.returncode, out + err
 
     def pull_the_plug(self) -> None:
         """End the machine at once."""
@@ -103,15 +116,3 @@ class Jetson:
 def changed_files(before: dict[str, str], after: dict[str, str]) -> set[str]:
     """Return what is not the same."""
     return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-
-
-def while_running(user: User, arguments: list[str], act: Callable[[], None]) -> tuple[int, str]:
-    """Start a command, act meanwhile, and return its exit code and all that it printed."""
-    process = user.start(*arguments)
-    try:
-        act()
-    except BaseException:
-        process.kill()
-        raise
-    out, err = process.communicate(timeout=1800)
-    return process.returncode, out + err

@@ -33,6 +33,7 @@ KINDS = ("orin-nano-36.4.3", "agx-xavier-35.4.1")
 _BORN, _RESTING = "born", "resting"
 _MARKS = "/usr/share/virtual-jetson"
 _OWN_LINE = "nvidia ALL=(ALL:ALL) NOPASSWD: ALL\n"
+_KERNEL = "nvidia-l4t-kernel"
 _AT_BIRTH = "/run/birth"
 _SETTLE = 300
 
@@ -131,7 +132,8 @@ def _marks(model: catalogue.Model) -> dict[str, str]:
 def _installed(model: catalogue.Model, repository: Path) -> list[Path]:
     """Return the archives of NVIDIA's packages that the device comes with."""
     pool = repository / "jetson" / "common" / "pool" / str(model.data["suite"])
-    names = [name for name, entry in packages.nvidia(model).items() if entry.get("installed")]
+    # its kernel is Debian's: a package that says otherwise would call for a reboot
+    names = [name for name, entry in packages.nvidia(model).items() if entry.get("installed") and name != _KERNEL]
     return [path for name in names for path in pool.glob(f"{name}_*.deb")]
 
 
