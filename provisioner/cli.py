@@ -180,6 +180,27 @@ def _verify(one: argparse.ArgumentParser) -> None:
     one.add_argument("--json", metavar="FILE", help="also write the results as JSON")
 
 
+def _onboard(one: argparse.ArgumentParser) -> None:
+    add = one.add_argument
+    add("addresses", metavar="ADDRESS", nargs="+", type=_named, help="[user@]host[:port], or a host of the inventory")
+    add("-i", "--inventory", metavar="INVENTORY", required=True, type=_named, help="the file that it comes into")
+    add("-g", "--group", help="its group there (default: its release's, as jetpack6, or jetsons)")
+    add("--name", help="its name (default: its host name, or module and serial number)")
+    add("-u", "--user", help="log in as this user (default: nvidia)")
+    add("-p", "--port", type=_count, metavar="PORT", help="SSH port, where the address has none (default: 22)")
+    add("--private-key", metavar="FILE", help="the key that will log in; made where there is none")
+    add("--password-fd", type=int, metavar="N", help="read the password from this descriptor, or PROVISION_PASSWORD")
+    add("--host-key", action="append", default=[], metavar="SHA256:...", help="accept this host key without asking")
+    add("--replace", metavar="NAME", help="the unit is this host, flashed anew: accept that its key has changed")
+    add("--sudo", choices=("nopasswd", "keep"), default="nopasswd", help="sudo without a password, or left as it is")
+    add("--disable-password", action="store_true", help="no login with a password, once the key is proven")
+    add("--dry-run", action="store_true", help="show what would change, exactly, and touch nothing")
+    add("--yes", action="store_true", help="do not ask before changing anything; the host key is asked about still")
+    add("--apply", action="store_true", help="go straight on to `provision apply` for the unit")
+    add("-T", "--timeout", type=_seconds, default=10, metavar="SECONDS", help="to connect (default: 10)")
+    add("-v", "--verbose", action="count", default=0, help="also what is in order; -vv more")
+
+
 def _lab(one: argparse.ArgumentParser) -> None:
     one.add_argument("action", choices=("up", "down", "status", "reset"))
     one.add_argument("inventory", metavar="INVENTORY")
@@ -190,12 +211,22 @@ def _init(one: argparse.ArgumentParser) -> None:
     one.add_argument("folder", metavar="DIR")
 
 
+def _offboard(one: argparse.ArgumentParser) -> None:
+    add = one.add_argument
+    add("names", metavar="NAME", nargs="+", help="hosts of the inventory")
+    add("-i", "--inventory", metavar="INVENTORY", type=_named, required=True, help="a file or a folder")
+    add("--dry-run", action="store_true", help="show what would be taken out, and take out nothing")
+    add("-y", "--yes", action="store_true", help="do not ask")
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "apply": ("bring devices to the state that playbooks declare", _apply),
     "facts": ("tell what the devices are", _facts),
     "pin": ("show, move or take back the pinned images", _pin),
     "verify": ("prove that PyTorch runs on the GPU, in the pinned container", _verify),
+    "onboard": ("bring new units into the fleet: host key, login key, sudo, names, clock, inventory", _onboard),
     "lab": ("start, stop, show and reset the devices of a lab", _lab),
+    "offboard": ("take units out of the inventory, and forget their host keys", _offboard),
     "init": ("copy the shipped inventory, playbooks and templates to a folder", _init),
 }
 """What there is to do: a line for people, and what declares its arguments."""

@@ -19,8 +19,6 @@ from .events import Doing, Event, HostFinished, HostLost, Listener, Noted, PlayS
 from .wire import Ended
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .engine import Requests, Summary
     from .inventory import Host, Inventory
     from .model import Observable, State, TaskType
@@ -326,22 +324,18 @@ class Runner:
 
     # Between runs.
 
-    def _facts_file(self, name: str) -> Path:
-        safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
-        return self.inventory.state_dir / "facts" / safe
-
     def _recall(self, name: str) -> State | None:
         if self.settings.facts is None:
             return None
         with suppress(OSError, ValueError):
-            return self.settings.facts.state.parse(self._facts_file(name).read_text("utf-8"))
+            return self.settings.facts.state.parse(self.inventory.facts_file(name).read_text("utf-8"))
         return None
 
     def _remember(self, state: HostState, summary: Summary) -> None:
         if summary.facts is None:
             return
         state.facts = summary.facts
-        path, text = self._facts_file(state.host.name), summary.facts.render()
+        path, text = self.inventory.facts_file(state.host.name), summary.facts.render()
         with suppress(OSError):
             if path.is_file() and path.read_text("utf-8") == text:
                 return

@@ -68,3 +68,8 @@ class Inventory:
             home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
             return Path(home) / "provision"
         return (self.path if self.path.is_dir() else self.path.parent) / STATE
+
+    def facts_file(self, name: str) -> Path:
+        """Return the file that remembers a host's facts between runs."""
+        safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
+        return self.state_dir / "facts" / safe

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from provisioner.document import Caution, ListNode, MapNode, Node, ScalarNode, load, lossy, near, raise_all
+from provisioner.document import Caution, ListNode, MapNode, Node, ScalarNode, load, lossy, near, parse, raise_all
 from provisioner.errors import InputError, InputErrors, Source
 from provisioner.inventory.merge import Group, Merger
 from provisioner.inventory.model import Inventory
@@ -34,7 +34,7 @@ def load_inventory(spec: str, *, vars_dirs: Sequence[Path] = (), errors: list[In
         reader.names(spec)
         home: tuple[Path, ...] = ()
     else:
-        for file in _files(path):
+        for file in inventory_files(path):
             reader.file(file)
         home = (path if path.is_dir() else path.parent,)
     inventory = reader.finish(path, VarFiles((home, vars_dirs), reader.errors, reader.warnings))
@@ -45,7 +45,18 @@ def load_inventory(spec: str, *, vars_dirs: Sequence[Path] = (), errors: list[In
     return inventory
 
 
-def _files(path: Path) -> Iterator[Path]:
+def inventory_of(text: str, path: Path) -> Inventory:
+    """Return what the text of one inventory file says by itself, without variables of other files; it may be empty."""
+    reader = _Reader()
+    root = parse(text, str(path), errors=reader.errors, empty=True)
+    if not _is_null(root):
+        reader.take(root)
+    inventory = reader.finish(path, VarFiles((), reader.errors, reader.warnings), may_be_empty=True)
+    raise_all(reader.errors)
+    return inventory
+
+
+def inventory_files(path: Path) -> Iterator[Path]:
     """Yield the inventory files below a path, in alphabetical order."""
     if not path.exists():
         hint = f"to reach a host without an inventory, write its name with a comma: {path},"
@@ -56,7 +67,7 @@ def _files(path: Path) -> Iterator[Path]:
     for item in sorted(listed(path)):
         if item.name.startswith(".") or item.name in ("group_vars", "host_vars") or item.name.endswith(_SKIPPED):
             continue
-        yield from _files(item)
+        yield from inventory_files(item)
 
 
 class _Reader:
@@ -84,6 +95,10 @@ class _Reader:
         except InputError as error:
             self.errors.append(_maybe_ini(path, error))
             return
+        self.take(root)
+
+    def take(self, root: Node) -> None:
+        """Take the groups of a document."""
         if not isinstance(root, MapNode):
             kind = "a list" if isinstance(root, ListNode) else "text"
             self._error(f"an inventory is a mapping of groups, not {kind}", root.source, _ini_hint(root))
@@ -163,12 +178,12 @@ class _Reader:
             if extra:
                 self.host_layers.setdefault(name, []).insert(0, _made(key.source, extra))
 
-    def finish(self, path: Path | None, files: VarFiles) -> Inventory:
+    def finish(self, path: Path | None, files: VarFiles, *, may_be_empty: bool = False) -> Inventory:
         """Resolve members and vars, or raise everything that is wrong."""
         self._link()
         for name in self.groups.keys() & self.hosts.keys():
             self.warnings.append(Caution(self.hosts[name], f"{name!r} is both a host and a group"))
-        if not self.hosts and not self.errors:
+        if not self.hosts and not self.errors and not may_be_empty:
             self._error("the inventory names no host", Source(str(path)) if path else Source("command line"))
         if self._looped():
             files.read(self.groups, self.hosts)

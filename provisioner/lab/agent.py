@@ -94,7 +94,7 @@ def _answer(request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     try:
         user = pwd.getpwnam(request["user"])
         if "login" in request:
-            return {"keys": _authorized_keys(user), "groups": _groups(user)}
+            return {"keys": _authorized_keys(user), "groups": _groups(user), "passwords": _takes_passwords()}
         return {"pid": _spawn(request, user, fds)}
     except (OSError, KeyError) as error:
         return {"error": str(error)}
@@ -105,6 +105,15 @@ def _authorized_keys(user: pwd.struct_passwd) -> str:
         return Path(user.pw_dir, ".ssh/authorized_keys").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _takes_passwords() -> bool:
+    """Tell what sshd_config says: sshd goes by the first word on a thing."""
+    with suppress(OSError):
+        for line in Path("/etc/ssh/sshd_config").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.lower().split()[:1] == ["passwordauthentication"]:
+                return line.lower().split()[1:] == ["yes"]
+    return True
 
 
 def _spawn(request: dict[str, Any], user: pwd.struct_passwd, fds: list[int]) -> int:

@@ -86,6 +86,9 @@ def files(found: Model, host: str, key: str) -> dict[str, dict[str, Any]]:
         **everything()["files"],
         **found.data.get("installed_files", {}),
     }
+    if found.settings.get("login_password"):
+        config = texts["/etc/ssh/sshd_config"]
+        texts["/etc/ssh/sshd_config"] = config.replace("PasswordAuthentication no", "PasswordAuthentication yes")
     made = {path: {"content": text} for path, text in texts.items()}
     made["/home/nvidia/.ssh/authorized_keys"]["mode"] = 0o600
     made["/etc/shadow"] = {"content": "root:*:19000:0:99999:7:::\nnvidia:*:19000:0:99999:7:::\n", "mode": 0o640}

@@ -117,6 +117,17 @@ class Device:
         message = self._ask({"user": user, "login": True}, ())[1]
         return str(message.get("keys", "")), message.get("groups")
 
+    def takes_passwords(self, user: str) -> bool:
+        """Tell whether the device's sshd_config lets somebody log in with a password."""
+        return bool(self._ask({"user": user, "login": True}, ())[1].get("passwords"))
+
+    def _host_key(self) -> dict[str, dict[str, Any]]:
+        """Return the key that the device's SSH server shows, as the file that `sshd -t` looks for."""
+        key = self.folder / "host_key"
+        if not key.exists():
+            return {}
+        return {"/etc/ssh/ssh_host_ed25519_key": {"content": key.read_text(encoding="ascii"), "mode": 0o600}}
+
     def _new_disk(self, disk: Path) -> None:
         if os.geteuid() == 0:
             os.chown(disk, BASE, BASE)
@@ -141,7 +152,7 @@ class Device:
             "hidden": [f"/usr/{part}/{name}" for part in ("bin", "sbin") for name in _HIDDEN],
             "model": self.found.data["model"],
             "compatible": self.found.data["compatible"],
-            "files": catalogue.files(self.found, self.host, self.key),
+            "files": {**catalogue.files(self.found, self.host, self.key), **self._host_key()},
             "folders": catalogue.folders(),
             "links": catalogue.links(),
             "owners": catalogue.owners(),

@@ -20,6 +20,7 @@ from provisioner.lab.namespace import Device, NotPossible, Running
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+USER = "nvidia"
 _PIPE = 1 << 20
 _CHUNK = 1 << 17
 _TICK = 500  # ms; how soon a pump notices that its client is gone
@@ -149,7 +150,8 @@ class _Session(paramiko.ServerInterface):
 
     def get_allowed_auths(self, username: str) -> str:  # noqa: ARG002
         """Name the ways to log in."""
-        return "publickey,password" if self._password() else "publickey"
+        taken = self._password() and self._device.takes_passwords(USER)
+        return "publickey,password" if taken else "publickey"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         """Let in whose key the device holds for this user."""
@@ -159,7 +161,8 @@ class _Session(paramiko.ServerInterface):
 
     def check_auth_password(self, username: str, password: str) -> int:
         """Let in the user nvidia, where the lab gave the device a login password."""
-        return _verdict(username == "nvidia" and bool(self._password()) and password == self._password())
+        right = username == USER and bool(self._password()) and password == self._password()
+        return _verdict(right and self._device.takes_passwords(username))
 
     def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
         """Open sessions, and nothing else."""

@@ -112,8 +112,8 @@ class Supervisor:
     ) -> Any:
         folder = private(self.folder / "devices" / host)
         device = kind(folder, host, catalogue.model(simulate), key, registry, tools)
-        device.boot()
         keys.pair(folder / "host_key", host)
+        device.boot()
         from provisioner.lab.sshd import Server
 
         port = self.before.get("devices", {}).get(host, 0)

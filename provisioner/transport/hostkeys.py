@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provisioner.errors import Refused
+from provisioner.files import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,7 +72,7 @@ class Entry:
     def matches(self, name: str) -> bool:
         """Return whether the line speaks of this name (a host, or [host]:port)."""
         if self.patterns.startswith("|1|"):
-            return _hash_matches(self.patterns, name)
+            return hash_matches(self.patterns, name)
         hits = [negated for negated, pattern in self._names if pattern.fullmatch(name)]
         return bool(hits) and not any(hits)
 
@@ -92,8 +93,30 @@ class UnknownHostKey(Refused):
         scan = f"{make}ssh-keyscan -t {key.kind.removeprefix('ssh-')} -p {port} {host} >> {store}"
         super().__init__(
             f"the host key of {name} is not known: {key}{note}",
-            hint=f"compare the fingerprint on the device, then `{scan}`",
+            hint=f"`provision onboard {host}{'' if port == SSH_PORT else f' -p {port}'} -i INVENTORY` asks about it; "
+            f"or compare the fingerprint on the device, then `{scan}`",
         )
+
+
+class ChangedHostKey(Refused):
+    """A key other than the one on file: the device was set up anew, or somebody is in between."""
+
+    def __init__(self, name: str, key: HostKey, entry: Entry) -> None:
+        self.key = key
+        self.entry = entry
+        super().__init__(
+            f"the host key of {name} has changed: known is {entry.key} ({entry}), shown was {key}",
+            hint=_removal(name, entry),
+        )
+
+
+def _removal(name: str, entry: Entry) -> str:
+    host, port = split_name(name)
+    return (
+        "somebody may be listening in. If the device was set up anew, compare the fingerprint on it, then "
+        f"`provision onboard {host}{'' if port == SSH_PORT else f' -p {port}'} -i INVENTORY --replace NAME`, "
+        f"or `ssh-keygen -R '{name}' -f {entry.path}` and accept the new key"
+    )
 
 
 def host_name(host: str, port: int) -> str:
@@ -208,7 +231,7 @@ class KnownHosts:
             return
         for entry in self._keys:
             if entry.key.kind == key.kind:
-                raise self._changed(key, entry)
+                raise ChangedHostKey(self.name, key, entry)
         raise UnknownHostKey(self.name, key, self._files, note=self._note())
 
     def mismatch(self) -> Refused:
@@ -217,25 +240,13 @@ class KnownHosts:
         known = f"; known is {first.key} ({first})" if first else ""
         return Refused(
             f"{self.name} no longer has a host key of the known type{known}",
-            hint=self._removal(first) if first else None,
+            hint=_removal(self.name, first) if first else None,
         )
 
     def _check_revoked(self, key: HostKey) -> None:
         for entry in self._revoked:
             if entry.key == key:
                 raise Refused(f"the host key of {self.name} is revoked: {key} ({entry})")
-
-    def _changed(self, key: HostKey, entry: Entry) -> Refused:
-        return Refused(
-            f"the host key of {self.name} has changed: known is {entry.key} ({entry}), shown was {key}",
-            hint=self._removal(entry),
-        )
-
-    def _removal(self, entry: Entry) -> str:
-        return (
-            "somebody may be listening in. If the device was set up anew, compare the fingerprint on it, "
-            f"then `ssh-keygen -R '{self.name}' -f {entry.path}` and accept the new key"
-        )
 
     def _note(self) -> str:
         if self._keys:
@@ -247,11 +258,16 @@ class KnownHosts:
 
 def remember(path: Path, line: str) -> None:
     """Add a line to a known_hosts file of ours, making the file if there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    old = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-    gap = "" if not old or old.endswith("\n") else "\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{gap}{line}\n")
+    with locked(lock_of(path)):
+        old = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+        gap = "" if not old or old.endswith("\n") else "\n"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{gap}{line}\n")
+
+
+def lock_of(path: Path) -> Path:
+    """Return the lock of a known_hosts file of ours."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def _wildcard(pattern: str) -> re.Pattern[str]:
@@ -260,7 +276,8 @@ def _wildcard(pattern: str) -> re.Pattern[str]:
     return re.compile(body)
 
 
-def _hash_matches(field: str, name: str) -> bool:
+def hash_matches(field: str, name: str) -> bool:
+    """Return whether a name field that ssh has hashed stands for this name."""
     try:
         salt, digest = (base64.b64decode(part) for part in field.split("|")[2:4])
     except (binascii.Error, ValueError):

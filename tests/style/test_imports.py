@@ -13,6 +13,7 @@ LEVELS = [
     {"__main__"},
     {"cli"},
     {"commands"},
+    {"onboarding"},
     {"connection", "runner", "report", "lab"},
     {"engine", "transport"},
     {"compiler", "undefined"},
@@ -20,7 +21,7 @@ LEVELS = [
     {"jetson"},
     {"observables", "playbook", "inventory"},
     {"templating", "model", "events"},
-    {"shell", "document"},
+    {"shell", "document", "files"},
     {"errors"},
 ]
 """From the top down; a module imports from lower levels, or within its own folder."""
