@@ -163,6 +163,7 @@ def _seconds(text: str) -> float:
 
 def _facts(one: argparse.ArgumentParser) -> None:
     _fleet(one)
+    one.add_argument("-b", "--become", action="store_true", help="ask as root, by sudo: Docker's daemon answers root")
     one.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -179,10 +180,21 @@ def _verify(one: argparse.ArgumentParser) -> None:
     one.add_argument("--json", metavar="FILE", help="also write the results as JSON")
 
 
+def _images(one: argparse.ArgumentParser) -> None:
+    add = one.add_argument
+    add("--l4t", metavar="RELEASE", help="only what runs on this release, as 35.4.1, and all of it")
+    add("--family", metavar="NAME", default="l4t-pytorch", help="what is in the image (default: l4t-pytorch)")
+    add("--json", action="store_true", help="for programs")
+
+
 def _lab(one: argparse.ArgumentParser) -> None:
     one.add_argument("action", choices=("up", "down", "status", "reset"))
     one.add_argument("inventory", metavar="INVENTORY")
     one.add_argument("--lab-backend", choices=("namespace", "container", "model"), help="how the devices are made")
+
+
+def _explain(one: argparse.ArgumentParser) -> None:
+    one.add_argument("text", metavar="TEXT", nargs="+", help="what was printed, or - to read it from stdin")
 
 
 def _init(one: argparse.ArgumentParser) -> None:
@@ -193,7 +205,9 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "apply": ("bring devices to the state that playbooks declare", _apply),
     "facts": ("tell what the devices are", _facts),
     "pin": ("show, move or take back the pinned images", _pin),
+    "images": ("tell which image runs where, and why", _images),
     "verify": ("prove that PyTorch runs on the GPU, in the pinned container", _verify),
+    "explain": ("tell cause and fix of what a device or a container printed", _explain),
     "lab": ("start, stop, show and reset simulated devices", _lab),
     "init": ("copy the shipped inventory, playbooks and templates to a folder", _init),
 }

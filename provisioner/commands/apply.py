@@ -116,6 +116,7 @@ MIRRORED = ("nvcr.io", "docker.io", "ghcr.io")
 def _settings(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any], images: Any) -> Settings:
     import time
 
+    from provisioner.jetson.failures import explain
     from provisioner.jetson.observed import Facts, derive
     from provisioner.runner import Settings
 
@@ -133,6 +134,7 @@ def _settings(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any
         services={"images": images, "now": time.time},
         facts=Facts(),
         derive=derive,
+        explain=explain,
         ask=_ask if get("confirm") and not get("check") else None,
         simulated=fleet.lab.backend if fleet.lab else None,
     )

@@ -1,4 +1,4 @@
-"""What is asked of a device before it is worked on, and never compared: free space and the clock."""
+"""What is asked of a device before it is worked on, and never compared: free space, the clock, names."""
 
 from __future__ import annotations
 
@@ -78,3 +78,46 @@ class Clock(Observable[ClockState]):
     def arguments(self) -> tuple[str, ...]:
         """Return one word, which the probe ignores."""
         return ("now",)
+
+
+PROBE_NAMES = Script(
+    "probe_names",
+    r"""
+# names ...: of each list of names, which do not resolve; nothing is known where getent is missing.
+while [ $# -gt 0 ]; do
+  next
+  if command -v getent >/dev/null 2>&1; then
+    lost=
+    for name in $1; do
+      timeout 10 getent hosts "$name" >/dev/null 2>&1 </dev/null || lost="$lost $name"
+    done
+    printf '.lost=%s\n' "${lost# }"
+  fi
+  shift
+done
+""",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamesState(State):
+    """The names that a device could not look up; None where it cannot be asked."""
+
+    lost: tuple[str, ...] | None = attached()
+
+
+@observable
+@dataclass(frozen=True)
+class Names(Observable[NamesState]):
+    """Host names that a device will need, all asked for in one look."""
+
+    names: tuple[str, ...]
+
+    kind: ClassVar[str] = "names"
+    state: ClassVar[type[State]] = NamesState
+    probe: ClassVar[Script] = PROBE_NAMES
+    guarded: ClassVar[bool] = False
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return them as one word, with spaces between."""
+        return (" ".join(self.names),)
