@@ -167,6 +167,18 @@ def _facts(one: argparse.ArgumentParser) -> None:
     one.add_argument("--json", action="store_true", help="for programs")
 
 
+def _status(one: argparse.ArgumentParser) -> None:
+    _fleet(one)
+    add = one.add_argument
+    add("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
+    add("--interval", type=_seconds, default=5, metavar="SECONDS", help="with --watch: between two looks (default: 5)")
+    add("--drift-every", type=_seconds, default=300, metavar="SECONDS", help="... and for drift (default: 300)")
+    add("--no-drift", action="store_true", help="do not look for what the last playbook would change")
+    add("-e", "--extra-vars", action="append", default=[], metavar="VARS", help="what that playbook was given, again")
+    add("-b", "--become", action="store_true", help="ask as root, by sudo: some sensors answer root only")
+    add("--json", action="store_true", help="for programs; with --watch a line each time")
+
+
 def _pin(one: argparse.ArgumentParser) -> None:
     _fleet(one)
     which = one.add_mutually_exclusive_group()
@@ -204,6 +216,7 @@ def _init(one: argparse.ArgumentParser) -> None:
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "apply": ("bring devices to the state that playbooks declare", _apply),
     "facts": ("tell what the devices are", _facts),
+    "status": ("tell how the devices do, and what drifted", _status),
     "pin": ("show, move or take back the pinned images", _pin),
     "images": ("tell which image runs where, and why", _images),
     "verify": ("prove that PyTorch runs on the GPU, in the pinned container", _verify),

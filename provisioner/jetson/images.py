@@ -110,6 +110,13 @@ class ImageCatalogue:
             return choice.pin
         return None if self.update else self._pins.pins.get(key) or self._seen.pins.get(key)
 
+    def expected(self, facts: HostFacts, family: str = FAMILY, *, wanted: str | None = None) -> str | None:
+        """Return the name of the image that a host will most likely get, without asking anybody; None where none is."""
+        if pin := self.known(facts, family, wanted=wanted):
+            return pin.reference
+        found = candidates(facts, family, wanted)
+        return None if found.refusal or not found.images else found.images[0].reference
+
     def layers(self, pin: Pin) -> Layers:
         """Return digest and compressed bytes of an image's layers, where a registry told of them in this run."""
         return self._answers.layers.get(pin.platform_digest, ())

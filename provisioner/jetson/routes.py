@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ CUDA_KINDS = frozenset({"x86-nvidia", "sbsa-nvidia"})
 """Hosts that are no Jetson and have an NVIDIA GPU."""
 
 KEYRING = "/etc/apt/keyrings/nvidia-container-toolkit.asc"
+_DRIVER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})*")
 TOOLKIT_SITE = "https://nvidia.github.io/libnvidia-container"
 
 
@@ -58,8 +60,8 @@ def gpus_of(facts: HostFacts) -> tuple[Gpu, ...]:
 
 def _gpu(line: str) -> Gpu:
     name, _, driver = line.rpartition(",") if "," in line else (line, "", "")
-    told = driver.strip()
-    return Gpu(name.strip(), told if told[:1].isascii() and told[:1].isdigit() else None)
+    told = _DRIVER.fullmatch(driver.strip())
+    return Gpu(name.strip(), told.group() if told else None)
 
 
 def route_of(facts: HostFacts) -> Route | Refused:
@@ -83,7 +85,8 @@ def _by_driver(gpus: tuple[Gpu, ...], rows: list[Route]) -> Route | Refused:
     if driver is None:
         return Refused(
             "nvidia-smi does not tell the driver's version, and the images depend on it",
-            "does `nvidia-smi` work on the host? After an upgrade of the driver a reboot is needed",
+            "does `nvidia-smi` work on the host? `ubuntu-drivers install` installs a driver; after an upgrade of it a "
+            "reboot is needed",
         )
     legacy = any(gpu.legacy for gpu in gpus)
     fit = [row for row in rows if row.driver and version(driver) in row.driver and (row.legacy or not legacy)]

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).with_name("devices")
 _ARM = {"machine": "aarch64", "architecture": "arm64"}
 _LIKE = ("ubuntu", "ubuntu_point", "power", "docker_needs_raw_table", "installed_files", "storage")
 _STAMPED = ("nvidia-l4t-core", "nvidia-l4t-apt-source")
-_RUNTIME_KNOWN = (32, 7)  # before it the versions of NVIDIA's container packages are not known here
+_RUNTIME_KNOWN = (32, 7)  # before it nobody told here of NVIDIA's container packages
 _TOOLKITS = {"38.2": "1.18.0~rc.1-1", "38.4": "1.18.0-1", "39.2": "1.19.1-1"}
 _META = {
     "4.5": "4.5-b129", "4.5.1": "4.5.1-b17", "4.6": "4.6-b197", "5.1.1": "5.1.1-b56", "5.1.2": "5.1.2-b104",
@@ -151,20 +151,28 @@ def _packages(release: Release, like: str, found: Mapping[str, Field]) -> Field:
     there: dict[str, Any] = dict(fields(like)["packages"].value)
     for name in [*_STAMPED, "nvidia-l4t-kernel", "nvidia-container"]:
         there.pop(name, None)
-    if not _runtime_known(release.l4t):
-        there = {name: entry for name, entry in there.items() if "nvidia" not in name}
+    known = _runtime_known(release.l4t)
+    if not known:
+        there = {name: _offered(entry) if "nvidia" in name else entry for name, entry in there.items()}
     toolkit = next((text for line, text in _TOOLKITS.items() if release.l4t.startswith(f"{line}.")), None)
     if toolkit:
         there |= {name: {"installed": toolkit} for name in there if "nvidia-container" in name}
     meta = _META.get(release.jetpack or "")
-    if meta and _runtime_known(release.l4t):
+    if meta and known:
         there["nvidia-container"] = {"candidate": meta}
     core = found["core"].value if "core" in found else _core(release, found)
     if core:
         there |= {name: {"installed": core} for name in _STAMPED}
         there["nvidia-l4t-kernel"] = {"installed": f"{found['kernel'].value}-{core}"}
-    how = f"as {like} has them, NVIDIA's by jetson/releases.yaml; what is not known there is left out"
+    runtime = "what is not known there is left out" if known else "the container runtime's are offered, unconfirmed"
+    how = f"as {like} has them, NVIDIA's by jetson/releases.yaml; {runtime}"
     return Field({**_stack(release), **there}, "composed", how)
+
+
+def _offered(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a package that apt offers, and that is not installed."""
+    rest = {key: value for key, value in entry.items() if key not in ("installed", "candidate")}
+    return {"candidate": entry.get("installed") or entry["candidate"], **rest}
 
 
 def _core(release: Release, found: Mapping[str, Field]) -> str:

@@ -83,17 +83,21 @@ class Clock(Observable[ClockState]):
 PROBE_NAMES = Script(
     "probe_names",
     r"""
-# names ...: of each list of names, which do not resolve; nothing is known where getent is missing.
-while [ $# -gt 0 ]; do
+# file names ...: of each list of names, which do not resolve. Nothing is asked where the file is there, so that a device
+# that is done never waits for a resolver; nothing is known where getent is missing.
+names_wait=
+if command -v timeout >/dev/null 2>&1; then names_wait='timeout 3'; fi
+while [ $# -gt 1 ]; do
   next
-  if command -v getent >/dev/null 2>&1; then
+  if { [ -z "$1" ] || [ ! -e "$1" ]; } && command -v getent >/dev/null 2>&1; then
     lost=
-    for name in $1; do
-      timeout 10 getent hosts "$name" >/dev/null 2>&1 </dev/null || lost="$lost $name"
+    for name in $2; do
+      # shellcheck disable=SC2086 # words on purpose
+      $names_wait getent hosts "$name" >/dev/null 2>&1 </dev/null || lost="$lost $name"
     done
     printf '.lost=%s\n' "${lost# }"
   fi
-  shift
+  shift 2
 done
 """,
 )
@@ -101,7 +105,7 @@ done
 
 @dataclass(frozen=True, kw_only=True)
 class NamesState(State):
-    """The names that a device could not look up; None where it cannot be asked."""
+    """The names that a device could not look up; None where it was not asked, or cannot be."""
 
     lost: tuple[str, ...] | None = attached()
 
@@ -109,9 +113,10 @@ class NamesState(State):
 @observable
 @dataclass(frozen=True)
 class Names(Observable[NamesState]):
-    """Host names that a device will need, all asked for in one look."""
+    """Host names that a device will need, all asked for in one look, unless a file is there that says it has all."""
 
     names: tuple[str, ...]
+    unless: str = ""
 
     kind: ClassVar[str] = "names"
     state: ClassVar[type[State]] = NamesState
@@ -119,5 +124,5 @@ class Names(Observable[NamesState]):
     guarded: ClassVar[bool] = False
 
     def arguments(self) -> tuple[str, ...]:
-        """Return them as one word, with spaces between."""
-        return (" ".join(self.names),)
+        """Return the file, and the names as one word, with spaces between."""
+        return (self.unless, " ".join(self.names))

@@ -21,7 +21,7 @@ _PLAIN = 100  # columns where the output is no terminal
 def print_facts(table: Mapping[str, Mapping[str, Any]], stream: TextIO, *, as_json: bool = False) -> None:
     """Write facts by host and name to a stream."""
     if as_json:
-        stream.write(json.dumps(_plain(table), indent=2) + "\n")
+        stream.write(json.dumps(as_data(table), indent=2) + "\n")
         return
     from rich.console import Console
 
@@ -74,12 +74,12 @@ def _cell(words: str, stream: TextIO, style: str = "") -> Text:
     return RichText(encodable(one_line(words), stream), style=style)
 
 
-def _plain(value: object) -> object:
+def as_data(value: object) -> object:
     """Return a value as JSON can hold it, its text cleaned."""
     if isinstance(value, Mapping):
-        return {clean(str(key)): _plain(item) for key, item in value.items()}
+        return {clean(str(key)): as_data(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [as_data(item) for item in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return clean(str(value))

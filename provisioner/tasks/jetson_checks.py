@@ -10,7 +10,7 @@ from provisioner.jetson.registry import parse_reference
 from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.package import DpkgLock, Package
 from provisioner.observables.preflight import Clock, DiskSpace, Names
-from provisioner.tasks.jetson_common import size
+from provisioner.tasks.jetson_common import RECORD, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +54,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Work:
-    """What is left to be done on a device; `silent` tells that Docker did not say whether the image is there."""
+    """What is left to be done on a device, for the image of that name.
 
+    `silent` tells that Docker did not say whether the image is there.
+    """
+
+    reference: str
     packages: tuple[str, ...]
     image: Pin | None
     silent: bool = False
@@ -162,21 +166,26 @@ def _room(view: View, pin: Pin) -> Iterator[Problem]:
         )
 
 
+def names(facts: HostFacts, reference: str | None) -> Names:
+    """Return the names that a host has to look up for its packages and an image, none where it has had its image."""
+    packages = (PACKAGES_HOST,) if facts.kind == "jetson" else ()
+    return Names((*packages, *((_registry(reference),) if reference else ())), unless=RECORD)
+
+
+def _registry(reference: str) -> str:
+    host = parse_reference(reference).host
+    return "registry-1.docker.io" if host == "docker.io" else host.partition(":")[0]
+
+
 def _names(view: View, facts: HostFacts, work: Work) -> Iterator[Problem]:
-    """Only where something is fetched, so that a device that is done is not kept waiting by a resolver."""
-    wanted = tuple(_hosts(facts, work))
-    lost = view.peek(Names(wanted)).lost if wanted else None
-    if lost:
-        cause = f"{', '.join(lost)} cannot be looked up on the device"
+    if not work.fetches:
+        return
+    lost = view.peek(names(facts, work.reference)).lost or ()
+    needed = (PACKAGES_HOST,) if work.packages else ()
+    needed += (_registry(work.reference),) if work.image is not None else ()
+    if missed := [name for name in lost if name in needed]:
+        cause = f"{', '.join(missed)} cannot be looked up on the device"
         yield Problem("names", cause, "is its network up, and its DNS? Behind a proxy this may be as it should")
-
-
-def _hosts(facts: HostFacts, work: Work) -> Iterator[str]:
-    if work.packages and facts.kind == "jetson":
-        yield PACKAGES_HOST
-    if work.image is not None:
-        host = parse_reference(work.image.reference).host
-        yield "registry-1.docker.io" if host == "docker.io" else host.partition(":")[0]
 
 
 def _duration(seconds: int) -> str:

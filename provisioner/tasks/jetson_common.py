@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 GIGABYTE = 10**9
 
+RECORD = "/var/lib/provision/image.json"
+"""What is ours on the device: the image of each family, and superseded ones that are still in use."""
+
 
 def facts_of(ctx: Context) -> HostFacts:
     """Return the facts of the host; NotYetKnown where they were not gathered."""

@@ -14,7 +14,7 @@ from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.file import CONTENT, File, FileState
 from provisioner.observables.image import ContainerImage, ImageState, ImageUsers
 from provisioner.shell import WRITE_FILE, Script
-from provisioner.tasks.jetson_common import facts_of, has_gpu, images_of, other_than_asked, size
+from provisioner.tasks.jetson_common import RECORD, facts_of, has_gpu, images_of, other_than_asked, size
 from provisioner.tasks.writing import Content, Draft
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from provisioner.jetson.images import ImageCatalogue, Layers
     from provisioner.jetson.pins import Choice, Pin
     from provisioner.model import Ran
-
-RECORD = "/var/lib/provision/image.json"
-"""What is ours on the device: the image of each family, and superseded ones that are still in use."""
 
 PULL_TIMEOUT = 4 * 3600
 """Seconds for one try: 8 GB over 5 Mbit/s."""

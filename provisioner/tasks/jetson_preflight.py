@@ -13,7 +13,7 @@ from provisioner.observables.image import ContainerImage
 from provisioner.observables.package import DpkgLock, Package
 from provisioner.observables.preflight import Clock, DiskSpace
 from provisioner.tasks.jetson_accelerator import accelerator_problem, accelerator_result, accelerators, npu_told
-from provisioner.tasks.jetson_checks import DATA_ROOT, UPGRADES, Problem, Work, doubts, problems
+from provisioner.tasks.jetson_checks import DATA_ROOT, UPGRADES, Problem, Work, doubts, names, problems
 from provisioner.tasks.jetson_common import facts_of, images_of, other_than_asked
 from provisioner.tasks.jetson_packages import Survey, names_of, packages_of
 
@@ -52,6 +52,9 @@ class JetsonPreflight(TaskType):
         pin = images_of(ctx).known(facts, self.family, wanted=self.image)
         if pin is not None:
             yield ContainerImage(pin.pinned)
+        wanted = names(facts, images_of(ctx).expected(facts, self.family, wanted=self.image))
+        if wanted.names:
+            yield wanted
 
     def plan(self, view: View, ctx: Context) -> Plan:
         """Return what is wrong, a line for each; there is nothing to do."""
@@ -94,4 +97,5 @@ def _work(view: View, facts: HostFacts, pin: Pin) -> Work:
     ways = Survey.of(view.peek, row).ways if row else ()
     there = view.peek(ContainerImage(pin.pinned))
     silent = there.answers is False
-    return Work(ways[0] if ways else (), None if there.present or silent else pin, silent=silent)
+    image = None if there.present or silent else pin
+    return Work(pin.reference, ways[0] if ways else (), image, silent=silent)

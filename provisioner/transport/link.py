@@ -44,10 +44,17 @@ class Transport(Protocol):
 
 
 class SshTransport:
-    """Batches over SSH: a batch that lost its link is waited for on the device, and its journal read."""
+    """Batches over SSH: a batch that lost its link is waited for on the device, and its journal read.
 
-    def __init__(self, session: SshSession, sent: Callable[[int, int], None] | None = None) -> None:
+    A `hasty` one gives a look up after so many seconds of silence, and a lost link at once: who looks again anyway
+    does so by another connection.
+    """
+
+    def __init__(
+        self, session: SshSession, sent: Callable[[int, int], None] | None = None, *, hasty: float | None = None
+    ) -> None:
         self.session = session
+        self._hasty = hasty
         self._sent = sent
         self._encoder: Encoder | None = None
         self._staging = f"/tmp/.provision-{secrets.token_hex(8)}"  # noqa: S108 - made 0700, by a name nobody can guess
@@ -97,7 +104,7 @@ class SshTransport:
             return
         told: set[object] = set()
         try:
-            for reply in self._replies(Decoder(batch, nonce), _patience(batch)):
+            for reply in self._replies(Decoder(batch, nonce), self._patience(batch)):
                 told.add(_key(reply))
                 yield reply
         except LinkLost:
@@ -113,13 +120,13 @@ class SshTransport:
         nonce = secrets.token_hex(16)
         assert self._encoder is not None
         self.session.send(self._encoder.encode(batch, nonce))
-        yield from self._replies(Decoder(batch, nonce), _patience(batch))
+        yield from self._replies(Decoder(batch, nonce), self._patience(batch))
 
     def _journal(self, batch: Batch, nonce: str) -> Iterator[Reply]:
         """Wait until the batch that lost its link is over, and yield what it wrote down."""
         assert self._encoder is not None
         self.session.send(self._encoder.encode(Batch(attach=batch.name), nonce))
-        for reply in self._replies(Decoder(batch, nonce), _patience(batch)):
+        for reply in self._replies(Decoder(batch, nonce), self._patience(batch)):
             # The looks after the steps are not in the journal: the engine looks again.
             yield Ended("attached") if isinstance(reply, Ended) else reply
 
@@ -134,6 +141,11 @@ class SshTransport:
                 raise LinkLost("the device's shell ended")
             yield from decoder.feed(data)
 
+    def _patience(self, batch: Batch) -> float:
+        if not batch.steps:
+            return self._hasty or LOOK_PATIENCE
+        return max((effect.timeout for step in batch.steps for effect in step.effects), default=0) + STEP_GRACE
+
     def _open(self) -> None:
         if self._encoder is None:
             self.session.open()
@@ -141,6 +153,9 @@ class SshTransport:
 
     def _reconnect(self) -> None:
         self._encoder = None
+        if self._hasty is not None:
+            self.session.close()
+            raise Unreachable("the connection broke")
         for left in reversed(range(RECONNECT_TRIES)):
             try:
                 self.session.reconnect()
@@ -177,11 +192,6 @@ class SshTransport:
                 self.session.make_folder(self._staging)
             self.session.put(upload.source(), f"{self._staging}/{upload.sha256}", self._sent)
             self._uploaded.add(upload.sha256)
-
-
-def _patience(batch: Batch) -> float:
-    longest = max((effect.timeout for step in batch.steps for effect in step.effects), default=0)
-    return longest + STEP_GRACE if batch.steps else LOOK_PATIENCE
 
 
 def _key(reply: Reply) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,10 +239,22 @@ def test_names_that_do_not_resolve_are_told(shell: list[str], root: Path) -> Non
     assert {NamesState.parse(text).render() for text in texts} == {""}
 
 
+def test_names_are_not_asked_for_where_a_file_says_that_all_is_there(shell: list[str], root: Path) -> None:
+    """A device that is done is not kept waiting by a resolver; one that is not waits a few seconds at most."""
+    program = root / "bin" / "getent"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    (root / "done").touch()
+    began = time.monotonic()
+    texts = look(shell, root, Names(("a.lan",), str(root / "done")), Names(("b.lan",), str(root / "not-done")))
+    assert [NamesState.parse(text).lost for text in texts] == [None, ("b.lan",)]
+    assert time.monotonic() - began < 30
+
+
 def test_a_device_without_getent_tells_nothing_of_names(shell: list[str], root: Path) -> None:
     """Where nobody can be asked, nothing is known, and nothing is claimed."""
     probe = "".join(script.definition for script in with_needs([Names.probe]))
-    command = [shutil.which(shell[0]) or shell[0], *shell[1:], "-c", f"next() {{ :; }}\n{probe}\nprobe_names x.bad"]
+    command = [shutil.which(shell[0]) or shell[0], *shell[1:], "-c", f"next() {{ :; }}\n{probe}\nprobe_names '' x.bad"]
     done = subprocess.run(command, capture_output=True, text=True, env={"PATH": str(root / "none")}, check=True)
     assert NamesState.parse(done.stdout).lost is None
 

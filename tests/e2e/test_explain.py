@@ -32,6 +32,15 @@ def test_an_unknown_text_is_told_as_such(user: User) -> None:
     assert user.run("explain", "-", answer="").code == 1
 
 
+@pytest.mark.parametrize("after", [0, 15_000])
+def test_an_error_in_a_long_log_is_found(user: User, after: int) -> None:
+    """At its end or in its middle, and behind more than is kept of its beginning."""
+    noise = "time=12:00:00 level=info msg=nothing in particular"
+    log = [*[noise] * 30_000, "exec /bin/sh: exec format error", *[noise] * after]
+    ended = user.run("explain", "-", answer="\n".join(log) + "\n")
+    assert "another architecture" in ended.out
+
+
 def test_what_is_no_text_does_no_harm(user: User) -> None:
     """Bytes that are no text, and a line without an end, are answered at once and without a traceback."""
     began = time.monotonic()

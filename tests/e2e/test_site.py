@@ -67,6 +67,12 @@ def test_a_second_run_changes_nothing(told: dict[str, Any]) -> None:
     assert report["batches"] == len(HOSTS)
 
 
+def test_a_first_run_is_a_look_and_an_apply_for_each_device(told: dict[str, Any]) -> None:
+    """Where the facts are known, an apply costs two batches a device; one more asks apt for what only a part lacks."""
+    looks_of_apt = 2
+    assert told["apply"][1]["batches"] <= 2 * len(HOSTS) + looks_of_apt
+
+
 def test_a_dry_run_afterwards_finds_nothing(told: dict[str, Any]) -> None:
     """With --exit-code, a dry run on devices that are done ends with 0."""
     assert told["after"][0].code == 0

@@ -151,6 +151,8 @@ def test_what_nothing_fits_is_refused(host: str) -> None:
         ({"kernel_arch": "aarch64", "compatible": "rockchip,rk3588s"}, "no NVIDIA GPU"),
         ({"kernel_arch": "x86_64", "nvidia_smi": "GeForce GTX 680, 390.157"}, "driver 390.157 is too old"),
         ({"kernel_arch": "x86_64", "nvidia_smi": "NVIDIA A100, [N/A]"}, "does not tell the driver"),
+        ({"kernel_arch": "x86_64", "nvidia_smi": "NVIDIA GPU"}, "does not tell the driver"),
+        ({"kernel_arch": "x86_64", "nvidia_smi": "NVIDIA A100, 5\u096e0.1"}, "does not tell the driver"),
         ({"kernel_arch": "aarch64", "nvidia_smi": "GH200 480GB, 510.1"}, "driver 510.1 is too old"),
         ({"kernel_arch": "aarch64", "userland_arch": "armhf", "compatible": "raspberrypi,4-model-b"}, "is armhf"),
         ({"kernel_arch": "riscv64"}, "exec format error"),

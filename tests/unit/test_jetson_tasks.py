@@ -34,7 +34,8 @@ from provisioner.observables.preflight import Clock, ClockState, DiskSpace, Name
 from provisioner.observables.unit import Unit, UnitRun, UnitState
 from provisioner.tasks.docker_runtime import CONFIG, DROP_IN, DockerRuntime
 from provisioner.tasks.jetson_checks import UPGRADES
-from provisioner.tasks.jetson_image import RECORD, JetsonImage
+from provisioner.tasks.jetson_common import RECORD
+from provisioner.tasks.jetson_image import JetsonImage
 from provisioner.tasks.jetson_packages import JetsonRuntimePackages, names_of, packages_of
 from provisioner.tasks.jetson_preflight import JetsonPreflight
 from provisioner.tasks.jetson_verify import JetsonVerify
@@ -47,6 +48,7 @@ OLD, NEW = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 REFERENCE = "docker.io/dustynv/l4t-pytorch:r36.4.0"
 NAME = "dustynv/l4t-pytorch:r36.4.0"
 APT, HUB = "repo.download.nvidia.com", "registry-1.docker.io"
+NAMES = Names((APT, HUB), unless=RECORD)
 NAMED = "nvcr.io/nvidia/pytorch:25.02-py3-igpu"
 DONE = b"""\
 {
@@ -149,8 +151,7 @@ def device(*, held: bool = True, done: bool = True, **more: State) -> dict[Obser
         Clock(): ClockState(epoch=NOW),
         DpkgLock(): DpkgLockState(),
         DiskSpace("/var/lib/docker"): SpaceState(free=100 * 10**9),
-        Names((APT, HUB)): NamesState(lost=()),
-        Names((HUB,)): NamesState(lost=()),
+        NAMES: NamesState(lost=()),
         ContainerImage(pin().pinned): present if done else ImageState(),
         ContainerImage(NAME): present if done else ImageState(),
         AptCache(): AptCacheState(lists=True, stamp=NOW, sources=0, now=NOW),
@@ -266,14 +267,22 @@ def test_an_image_of_another_name_is_not_taken_for_the_one_asked_for(images: Ima
 
 
 def test_a_registry_whose_name_does_not_resolve_is_a_warning(images: ImageCatalogue) -> None:
-    """Where something is to be fetched it is told which names do not resolve; a proxy may know them all the same."""
-    planned = preflight(images, device(done=False) | {Names((APT, HUB)): NamesState(lost=(HUB,))})
+    """It is told which of the names that are needed do not resolve; a proxy may know them all the same."""
+    planned = preflight(images, device(done=False) | {NAMES: NamesState(lost=(HUB,))})
     assert planned.failed is None
     assert f"{HUB} cannot be looked up" in " ".join(planned.warnings)
-    states = device() | {ContainerImage(pin().pinned): ImageState(), Names((HUB,)): NamesState(lost=None)}
-    assert not preflight(images, states).warnings
-    there = {one: state for one, state in device().items() if not isinstance(one, Names)}
-    assert preflight(images, there).failed is None
+    lost = {NAMES: NamesState(lost=(APT, HUB))}
+    (only,) = preflight(images, device() | {ContainerImage(pin().pinned): ImageState()} | lost).warnings
+    assert only.startswith(f"{HUB} cannot")
+    assert not preflight(images, device() | lost).warnings
+    assert not preflight(images, device(done=False) | {NAMES: NamesState(lost=None)}).warnings
+
+
+def test_names_are_asked_for_in_the_first_look(images: ImageCatalogue, tmp_path: Path) -> None:
+    """Before any registry told of an image it is known whose names a device will need; no second look is due to them."""
+    new = ImageCatalogue(tmp_path / "new.lock.yaml", registry=NoRegistry())
+    for known in (images, new):
+        assert NAMES in tuple(JetsonPreflight().looks_at(context(**given(known))))
 
 
 @pytest.mark.parametrize("state", ["missing", "commented"])

@@ -23,7 +23,8 @@ from provisioner.observables.package import (
     PackageState,
 )
 from provisioner.tasks.jetson_accelerator import accelerator_problem, accelerator_result, accelerators
-from provisioner.tasks.jetson_image import RECORD, JetsonImage
+from provisioner.tasks.jetson_common import RECORD
+from provisioner.tasks.jetson_image import JetsonImage
 from provisioner.tasks.jetson_packages import JetsonRuntimePackages, names_of, packages_of
 from provisioner.tasks.jetson_preflight import JetsonPreflight
 

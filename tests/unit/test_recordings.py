@@ -10,6 +10,7 @@ import pytest
 
 from provisioner.errors import InputError
 from provisioner.jetson.catalogue import catalogue as tables
+from provisioner.jetson.compatibility import candidates, container_packages
 from provisioner.jetson.facts import HostFacts, facts_from
 from provisioner.jetson.facts.readings import read_sysfs, read_tegrastats
 from provisioner.jetson.facts.software import HostDetails, details_from
@@ -163,6 +164,21 @@ def test_a_device_that_is_not_there_has_a_near_one(asked: str, meant: str) -> No
     with pytest.raises(InputError, match=f"'{asked}'; did you mean '{meant}") as caught:
         catalogue.model(asked)
     assert all(name in str(caught.value.hint) for name in recordings.names())
+
+
+@pytest.mark.parametrize("name", JETSONS)
+def test_the_lab_has_what_a_device_will_fetch(name: str) -> None:
+    """Whatever image a recorded Jetson is to get, the lab's registry has one of them, and its apt the packages."""
+    facts, _ = read(name)
+    found = candidates(facts).images
+    row = container_packages(facts.l4t or "")
+    if not found or row is None:
+        return
+    images = {f"{host}/{one}" for one in catalogue.everything()["images"] for host in ("nvcr.io", "docker.io")}
+    assert {image.reference for image in found} & images
+    offered = catalogue.everything()["devices"][name]["packages"]
+    ways = ({row.engine, *row.runtime}, {row.engine, *row.parts})
+    assert any(all(package in offered for package in way) for way in ways)
 
 
 def test_the_tests_see_the_devices_of_the_package() -> None:

@@ -60,12 +60,21 @@ facts_gpu() {
     case "$compatible|$soc_family|$release_line" in
     *nvidia,tegra* | *'|tegra'* | *'|Tegra'* | *'|# R'*) return 0 ;;
     esac
-    command -v nvidia-smi >/dev/null 2>&1 || return 0
-    facts_query='--query-gpu=name,driver_version --format=csv,noheader'
-    facts_wait=
-    command -v timeout >/dev/null 2>&1 && facts_wait='timeout 10'
-    # shellcheck disable=SC2086 # words on purpose
-    nvidia_smi=$($facts_wait nvidia-smi $facts_query 2>/dev/null) || nvidia_smi=
+    if command -v nvidia-smi >/dev/null 2>&1; then
+        facts_query='--query-gpu=name,driver_version --format=csv,noheader'
+        facts_wait=
+        command -v timeout >/dev/null 2>&1 && facts_wait='timeout 10'
+        # shellcheck disable=SC2086 # words on purpose
+        nvidia_smi=$($facts_wait nvidia-smi $facts_query 2>/dev/null) || nvidia_smi=
+    fi
+    [ -z "$nvidia_smi" ] || return 0
+    # A GPU whose driver is missing, or does not answer, is there all the same.
+    for facts_device in /sys/bus/pci/devices/*; do
+        facts_line "$facts_device/vendor"
+        [ "$facts_read" = 0x10de ] || continue
+        facts_line "$facts_device/class"
+        case $facts_read in 0x03*) nvidia_smi='NVIDIA GPU'; break ;; esac
+    done
 }
 facts_apt() {
     apt_sources=missing

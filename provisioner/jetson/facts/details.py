@@ -9,16 +9,11 @@ from __future__ import annotations
 from provisioner.observables.docker import DOCKER_LINES
 from provisioner.shell import Script
 
+from .sensors import DETAILS_FREE, DETAILS_READINGS
+
 DETAILS_TEXT = Script(
     "details_text",
     r"""
-details_line() {
-  details_read=
-  if [ -r "$1" ]; then IFS= read -r details_read <"$1" || :; fi 2>/dev/null
-}
-details_within() {
-  if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
-}
 details_packages() {
   command -v dpkg-query >/dev/null 2>&1 || return 0
   dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' 2>/dev/null | awk -F '|' '
@@ -45,11 +40,7 @@ DETAILS_DOCKER
     *'permission denied'*) printf 'docker_denied=yes\n' ;;
     esac ;;
   esac
-  while [ ! -d "$details_root" ] && [ -n "$details_root" ]; do details_root=${details_root%/*}; done
-  details_within 20 df -Pk / "${details_root:-/}" 2>/dev/null | awk '
-    NR > 1 && NR < 4 { for (i = 1; i <= NF; i++) if ($i ~ /%$/)
-      printf "%s_free_kb=%.0f\n%s_size_kb=%.0f\n", w[NR], $(i - 1), w[NR], $(i - 3) }
-    BEGIN { w[2] = "root"; w[3] = "data_root" }' || :
+  details_free "$details_root"
 }
 details_power() {
   if command -v nvpmodel >/dev/null 2>&1; then
@@ -58,42 +49,6 @@ details_power() {
   if [ -r /etc/nvpmodel.conf ]; then
     printf 'power_modes=%s\n' \
       "$(sed -n 's/^.*POWER_MODEL:* *ID=\([0-9]*\) *NAME=\([^ >]*\).*$/\1:\2/p' /etc/nvpmodel.conf | tr '\n' ' ')"
-  fi
-}
-details_readings() {
-  details_stats=
-  if command -v tegrastats >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1; then
-    details_stats=$(timeout 3 tegrastats --interval 200 2>/dev/null | head -n 1) || details_stats=
-  fi
-  printf 'tegrastats=%s\n' "$details_stats"
-  details_zones=
-  for details_zone in /sys/class/thermal/thermal_zone*; do
-    [ -r "$details_zone/temp" ] || continue
-    details_line "$details_zone/type"
-    details_type=${details_read%% *}
-    details_line "$details_zone/temp"
-    [ -z "$details_read" ] || details_zones="$details_zones${details_zones:+ }$details_type:$details_read"
-  done
-  printf 'zones=%s\n' "$details_zones"
-  for details_zone in /sys/class/devfreq/*gpu*/device/load /sys/class/devfreq/*g[apv]1*b*/device/load \
-    /sys/devices/gpu.0/load /sys/devices/platform/gpu.0/load; do
-    [ -r "$details_zone" ] || continue
-    details_line "$details_zone"
-    printf 'gpu_load=%s\n' "$details_read"
-    break
-  done
-  if [ -z "$details_stats" ] && command -v nvidia-smi >/dev/null 2>&1; then
-    printf 'nvidia_smi=%s\n' "$(details_within 10 nvidia-smi --query-gpu=temperature.gpu,utilization.gpu \
-      --format=csv,noheader,nounits 2>/dev/null | head -n 1)"
-  fi
-  details_line /proc/loadavg
-  printf 'load_average=%s\n' "${details_read%% *}"
-  if [ -r /proc/meminfo ]; then
-    while read -r details_key details_read _; do
-      [ "$details_key" = MemAvailable: ] || continue
-      printf 'memory_available_kb=%s\n' "$details_read"
-      break
-    done </proc/meminfo
   fi
 }
 details_root_disk() {
@@ -153,7 +108,7 @@ else
   details_all 2>/dev/null
 fi
 """,
-    (DOCKER_LINES,),
+    (DOCKER_LINES, DETAILS_READINGS, DETAILS_FREE),
 )
 """Prints one `field=value` line for each thing that could be told; the clock comes last, as the rest takes its time."""
 

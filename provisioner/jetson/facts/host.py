@@ -22,6 +22,7 @@ _LINE = re.compile(r"([a-z][a-z0-9_]*)=(.*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _RELEASE = re.compile(r"\bR(\d{1,4})\s*\(release\),\s*REVISION:\s*(\d{1,4}(?:\.\d{1,4})*)")
 _TEGRA = re.compile(r"nvidia,(tegra\d{3})")
+_INTEGRATED = re.compile(r"\(nvgpu\)|NVIDIA Thor")
 _DIGITS = 19  # what is longer is no number of bytes, seconds or users
 _BOARD = re.compile(r"nvidia,(?:(p\d{4}-\d{4})[^+]*\+)?(p\d{4}-\d{4})\b.*")
 
@@ -172,7 +173,7 @@ def _kind(raw: Mapping[str, str], tokens: tuple[str, ...], l4t: str | None) -> K
     if machine in ("x86_64", "amd64"):
         return "x86-nvidia" if gpu else "x86"
     # before the servers: from R36 on a Jetson has nvidia-smi too
-    if l4t or _soc(tokens) or raw["soc_family"].lower().startswith("tegra"):
+    if l4t or _soc(tokens) or raw["soc_family"].lower().startswith("tegra") or _INTEGRATED.search(raw["nvidia_smi"]):
         return "jetson"
     if any(token.startswith("raspberrypi,") for token in tokens) or raw["model"].startswith("Raspberry Pi"):
         return "raspberry-pi"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from provisioner.jetson.observed import Facts, FactsState, FullFacts, FullFactsState
+from provisioner.jetson.watched import HostVitals, VitalsState
 from provisioner.lab import USER, catalogue
 from provisioner.lab.standins import images
 from provisioner.observables.accelerator import NvidiaGpus, RockchipNpu
@@ -228,6 +229,11 @@ def _full_facts(device: Device, asked: FullFacts) -> FullFactsState:
     return FullFactsState(raw=plain.raw, clock=plain.clock, details=details(device, _docker(device, DockerDaemon())))
 
 
+def _vitals(device: Device, _vitals: HostVitals) -> VitalsState:
+    told = details(device, _docker(device, DockerDaemon()))
+    return VitalsState(now={**told, "memory_kb": str(device.found.data["memory_kb"])})
+
+
 def _sources(text: str) -> str:
     words = "missing"
     for line in map(str.strip, text.splitlines()):
@@ -249,6 +255,7 @@ _TOLD: Mapping[type[Observable[Any]], Callable[[Any, Any], State]] = {
     Facts: _facts,
     FullFacts: _full_facts,
     Group: _group,
+    HostVitals: _vitals,
     Names: _names,
     NvidiaGpus: accelerators.gpus,
     Package: _package,
