@@ -83,8 +83,8 @@ class Clock(Observable[ClockState]):
 PROBE_NAMES = Script(
     "probe_names",
     r"""
-# file names ...: of each list of names, which do not resolve. Nothing is asked where the file is there, so that a device
-# that is done never waits for a resolver; nothing is known where getent is missing.
+# file names ...: of each list of names, which do not resolve. Nothing is asked where the file is there, so that a
+# device that is done never waits for a resolver; nothing is known where getent is missing.
 names_wait=
 if command -v timeout >/dev/null 2>&1; then names_wait='timeout 3'; fi
 while [ $# -gt 1 ]; do

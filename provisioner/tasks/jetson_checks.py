@@ -181,8 +181,8 @@ def _names(view: View, facts: HostFacts, work: Work) -> Iterator[Problem]:
     if not work.fetches:
         return
     lost = view.peek(names(facts, work.reference)).lost or ()
-    needed = (PACKAGES_HOST,) if work.packages else ()
-    needed += (_registry(work.reference),) if work.image is not None else ()
+    needed = {PACKAGES_HOST} if work.packages else set()
+    needed |= {_registry(work.reference)} if work.image is not None else set()
     if missed := [name for name in lost if name in needed]:
         cause = f"{', '.join(missed)} cannot be looked up on the device"
         yield Problem("names", cause, "is its network up, and its DNS? Behind a proxy this may be as it should")

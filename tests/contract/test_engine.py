@@ -125,6 +125,19 @@ def test_what_a_device_says_is_never_rendered(run: Any) -> None:
     assert (run.top / "a").read_text() == "{{ 7 * 7 }}"
 
 
+def test_what_would_have_been_skipped_is_not_left_undone(run: Any) -> None:
+    """After a failure those tasks are named that would have been done, or of which that cannot be told any more."""
+    text = """
+  tasks:
+    - {name: a, command: "false"}
+    - {name: b, copy: {dest: TOP/b, content: x}, when: 1 > 2}
+    - {name: c, copy: {dest: TOP/c, content: x}, when: later is changed}
+    - {name: d, copy: {dest: TOP/d, content: x}, register: later}
+    - {name: e, copy: {dest: "{{ item }}", content: x}, loop: []}
+"""
+    assert run(text).finished.not_done == ("c", "d")
+
+
 def test_changed_and_failed_are_what_the_play_says(run: Any) -> None:
     """changed_when and failed_when decide by the output, and ignore_errors lets the host go on."""
     text = """

@@ -279,7 +279,7 @@ def test_a_registry_whose_name_does_not_resolve_is_a_warning(images: ImageCatalo
 
 
 def test_names_are_asked_for_in_the_first_look(images: ImageCatalogue, tmp_path: Path) -> None:
-    """Before any registry told of an image it is known whose names a device will need; no second look is due to them."""
+    """Before a registry was asked it is known whose names a device will need: they cost no look of their own."""
     new = ImageCatalogue(tmp_path / "new.lock.yaml", registry=NoRegistry())
     for known in (images, new):
         assert NAMES in tuple(JetsonPreflight().looks_at(context(**given(known))))
