@@ -4,13 +4,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS_READY := $(VENV)/.tests-ready
 
-.PHONY: run test check bench format clean
+.PHONY: run test test-virtual check bench format clean
 
 run: $(READY)
 	$(BIN)/provision apply inventory/lab.yaml
 
 test: $(TESTS_READY)
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest
+
+test-virtual: $(TESTS_READY)
+	$(BIN)/python -m pytest -v tests/virtual
 
 check: $(TESTS_READY)
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from . import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+BACKENDS = ("namespace", "container", "model", "virtual")
 BAD_INPUT = 1
 INTERRUPTED = 130
 
@@ -136,7 +137,7 @@ def _fleet(one: argparse.ArgumentParser) -> None:
     add("-K", "--ask-become-pass", action="store_true", help="ask for the password of sudo")
     add("-T", "--timeout", type=_seconds, default=10, metavar="SECONDS", help="to connect (default: 10)")
     add("-v", "--verbose", action="count", default=0, help="also what is in order; -vv more")
-    add("--lab-backend", choices=("namespace", "container", "model"), help="how simulated devices are made")
+    add("--lab-backend", choices=BACKENDS, help="how the devices of the lab are made")
 
 
 def _named(text: str) -> str:
@@ -202,7 +203,7 @@ def _images(one: argparse.ArgumentParser) -> None:
 def _lab(one: argparse.ArgumentParser) -> None:
     one.add_argument("action", choices=("up", "down", "status", "reset"))
     one.add_argument("inventory", metavar="INVENTORY")
-    one.add_argument("--lab-backend", choices=("namespace", "container", "model"), help="how the devices are made")
+    one.add_argument("--lab-backend", choices=BACKENDS, help="how the devices are made")
 
 
 def _explain(one: argparse.ArgumentParser) -> None:
@@ -221,7 +222,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "images": ("tell which image runs where, and why", _images),
     "verify": ("prove that PyTorch runs on the GPU, in the pinned container", _verify),
     "explain": ("tell cause and fix of what a device or a container printed", _explain),
-    "lab": ("start, stop, show and reset simulated devices", _lab),
+    "lab": ("start, stop, show and reset the devices of a lab", _lab),
     "init": ("copy the shipped inventory, playbooks and templates to a folder", _init),
 }
 """What there is to do: a line for people, and what declares its arguments."""

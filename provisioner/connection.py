@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 
+LAB_WORDS = ("simulate", "virtual")
+"""Words of an inventory that make a host a device of the lab."""
+
 _OPTIONS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
 _PORTS = ("ansible_port", "ansible_ssh_port")
 _CONNECTIONS = ("ssh", "smart", "paramiko", "paramiko_ssh")
@@ -68,7 +71,7 @@ def _simulated(host: Host, lab: Lab, given: Credentials, *, become: bool) -> Tar
         known_hosts=(address.known_hosts,),
         become=become,
         become_password=_become_password(host, given),
-        connect_timeout=given.timeout,
+        connect_timeout=max(given.timeout, address.patience),
         ssh_config=Path("/dev/null"),
     )
 
@@ -169,6 +172,24 @@ def _jump(host: Host) -> str | None:
     return None
 
 
-def simulated(hosts: Mapping[str, Host]) -> dict[str, str]:
-    """Return which hosts are simulated, and as what."""
-    return {name: str(host.vars["simulate"]) for name, host in hosts.items() if host.vars.get("simulate")}
+def lab_devices(hosts: Mapping[str, Host]) -> dict[str, str]:
+    """Return which hosts are devices of the lab, and as what: those with the word `simulate` or `virtual`."""
+    return {name: kind for name, host in hosts.items() if (kind := lab_kind(host))}
+
+
+def lab_kind(host: Host) -> str | None:
+    """Return what a host is in the lab, or None for a device of its own."""
+    return _text(_first(host, *LAB_WORDS))
+
+
+def lab_backend(hosts: Mapping[str, Host], asked: str | None) -> str | None:
+    """Return how the devices of the lab are made: as was asked, virtual where the inventory says so, or None."""
+    virtual = [host for host in hosts.values() if host.vars.get("virtual")]
+    plain = [host for host in hosts.values() if host.vars.get("simulate")]
+    if virtual and plain:
+        raise InputError(
+            f"{virtual[0].name} is a virtual machine, and {plain[0].name} is simulated: they have different labs",
+            source=virtual[0].source,
+            hint="keep virtual devices in an inventory of their own",
+        )
+    return asked or ("virtual" if virtual else None)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provisioner.connection import Credentials, simulated, target_of
+from provisioner.connection import LAB_WORDS, Credentials, lab_backend, lab_devices, lab_kind, target_of
 from provisioner.document import beside, near, raise_all, searched
 from provisioner.errors import InputError
 
@@ -47,12 +47,11 @@ class Fleet:
 
     def connect(self, host: Host, become: bool, *, hasty: float | None = None) -> Transport:
         """Return a transport to a host; nothing is sent before its first batch. `hasty` is what SshTransport takes."""
-        if self.lab is not None and self.lab.backend == "model" and host.vars.get("simulate"):
+        kind = lab_kind(host)
+        if self.lab is not None and self.lab.backend == "model" and kind:
             from provisioner.lab.model import model_transport
 
-            return model_transport(
-                lab_name(self.inventory), host.name, str(host.vars["simulate"]), self.lab, become=become
-            )
+            return model_transport(lab_name(self.inventory), host.name, kind, self.lab, become=become)
         from provisioner.transport import SshSession
         from provisioner.transport.link import SshTransport
 
@@ -139,21 +138,22 @@ def lab_name(inventory: Inventory) -> str:
 
 
 def start_lab(fleet: Fleet, options: argparse.Namespace) -> None:
-    """Start the simulated devices of the inventory that do not run."""
-    if not simulated({host.name: host for host in fleet.hosts}):
+    """Start the devices of the inventory's lab that do not run."""
+    if not lab_devices({host.name: host for host in fleet.hosts}):
         return
     from provisioner import lab
 
-    real = [host for host in fleet.hosts if not host.vars.get("simulate")]
+    real = [host for host in fleet.hosts if not lab_kind(host)]
     if real:
         raise InputError(
             f"{real[0].name} is a real device, and other hosts are simulated: their images must not be mixed",
             source=real[0].source,
             hint="keep simulated devices in an inventory of their own, or choose with --limit",
         )
-    devices = simulated(fleet.inventory.hosts)
+    devices = lab_devices(fleet.inventory.hosts)
+    backend = lab_backend(fleet.inventory.hosts, options.lab_backend)
     try:
-        fleet.lab = lab.ensure(lab_name(fleet.inventory), devices, backend=options.lab_backend)
+        fleet.lab = lab.ensure(lab_name(fleet.inventory), devices, backend=backend)
     except InputError as error:
         raise _placed(error, fleet, devices) from error
     print(fleet.lab.banner, file=sys.stderr)
@@ -173,7 +173,8 @@ def _placed(error: InputError, fleet: Fleet, devices: Mapping[str, str]) -> Inpu
     """Give an error about a simulated device the place where the inventory asks for it."""
     host = next((name for name, kind in devices.items() if kind.split(" ")[0] in error.message), None)
     if host is not None and error.source is None:
-        error.source = fleet.inventory.var_source(host, "simulate")
+        word = next(word for word in LAB_WORDS if word in fleet.inventory.hosts[host].vars)
+        error.source = fleet.inventory.var_source(host, word)
     return error
 
 

@@ -1,17 +1,19 @@
-"""`provision lab`: start, stop, show and reset the simulated devices of an inventory."""
+"""`provision lab`: start, stop, show and reset the lab of an inventory."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from provisioner.connection import simulated
+from provisioner.connection import lab_backend, lab_devices
 from provisioner.errors import InputError
 
 from .fleet import lab_name
 
 if TYPE_CHECKING:
     import argparse
+
+    from provisioner.lab import Lab, Status
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,14 +22,15 @@ def run(options: argparse.Namespace) -> int:
     from provisioner.inventory import load_inventory
 
     inventory = load_inventory(options.inventory)
-    devices = simulated(inventory.hosts)
+    devices = lab_devices(inventory.hosts)
     if not devices:
         raise InputError(
-            f"{options.inventory} has no simulated device", hint="give a host `simulate: orin-nano-36.4.3`"
+            f"{options.inventory} has no device of the lab",
+            hint="give a host `simulate: orin-nano-36.4.3`, or `virtual:` and the same",
         )
     name = lab_name(inventory)
     if options.action == "up":
-        _show(lab.ensure(name, devices, backend=options.lab_backend))
+        _show(lab.ensure(name, devices, backend=lab_backend(inventory.hosts, options.lab_backend)))
     elif options.action == "down":
         print("stopped; the devices keep their state" if lab.down(name) else "was not running")
     elif options.action == "reset":
@@ -37,10 +40,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(started: object) -> None:
-    from provisioner.lab import Lab
-
-    assert isinstance(started, Lab)
+def _show(started: Lab) -> None:
     print(started.banner, file=sys.stderr)
     for host, address in started.devices.items():
         print(
@@ -49,11 +49,18 @@ def _show(started: object) -> None:
         )
 
 
-def _status(status: object, devices: dict[str, str]) -> None:
-    from provisioner.lab import Status
-
-    assert isinstance(status, Status)
-    state = f"running (simulation, backend {status.backend}, pid {status.pid})" if status.running else "not running"
+def _status(status: Status, devices: dict[str, str]) -> None:
+    kind = "" if status.backend == "virtual" else "simulation, "
+    state = f"running ({kind}backend {status.backend}, pid {status.pid})" if status.running else "not running"
     print(f"lab: {state}; its disks: {status.folder}")
-    for host, kind in devices.items():
-        print(f"{host}: {kind}{'' if host in status.devices else ' (not made yet)'}")
+    for host, device in devices.items():
+        print(f"{host}: {device}{_condition(host, status)}")
+
+
+def _condition(host: str, status: Status) -> str:
+    """Return what else there is to say of a device: of a virtual one, the process that is its plug."""
+    if host not in status.devices:
+        return " (not made yet)"
+    if status.running and status.backend == "virtual":
+        return f" (pid {status.machines[host]})" if host in status.machines else " (off)"
+    return ""

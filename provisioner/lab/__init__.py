@@ -2,7 +2,8 @@
 
 `ensure` starts what is not running and says how to reach it; devices keep their state until `reset`. Three backends:
 *namespace* (a real shell behind a real SSH server, in namespaces of the machine), *container* (the same in a local
-engine) and *model* (no shell and no SSH: states as data, see model.py; here only its registry runs).
+engine) and *model* (no shell and no SSH: states as data, see model.py; here only its registry runs). A fourth, which is
+taken only where it is asked for, is *virtual*: real arm64 machines under QEMU (folder virtual).
 """
 
 from __future__ import annotations
@@ -22,25 +23,29 @@ from provisioner.lab import places
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-BACKENDS = ("namespace", "container", "model")
+BACKENDS = ("namespace", "container", "model", "virtual")
 USER = "nvidia"
 _PATIENCE = 60.0
+_EMULATED = 60.0  # an emulated core takes seconds for a key exchange
+_VIRTUAL_PATIENCE = 900.0  # a machine whose plug was pulled boots
 _WHAT = {
     "namespace": "real SSH servers on loopback",
     "container": "containers of the local engine, behind real SSH servers on loopback",
     "model": "states as data, no shell, no SSH",
+    "virtual": "arm64 machines under QEMU; NVIDIA's packages, runtime, GPU and images are stand-ins",
 }
 
 
 @dataclass(frozen=True)
 class Address:
-    """How to log in to a simulated device."""
+    """How to log in to a device of the lab; `patience`: seconds that its SSH server may take to answer."""
 
     host: str
     port: int
     user: str
     key_file: Path
     known_hosts: Path
+    patience: float = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Status:
     backend: str | None = None
     devices: Mapping[str, str] = field(default_factory=dict)
     pid: int | None = None
+    machines: Mapping[str, int] = field(default_factory=dict)
 
 
 def ensure(name: str, devices: Mapping[str, str], *, backend: str | None = None) -> Lab:
@@ -82,7 +88,8 @@ def status(name: str) -> Status:
     folder = places.home(name)
     facts = places.read_json(folder / "lab.json")
     if facts and places.running(folder):
-        return Status(True, folder, facts["backend"], facts["devices"], facts["pid"])
+        machines = {host: pid for host, pid in facts.get("machines", {}).items() if places.alive(pid)}
+        return Status(True, folder, facts["backend"], facts["devices"], facts["pid"], machines)
     known = places.read_json(folder / "request.json")
     return Status(False, folder, known.get("backend"), known.get("devices", {}))
 
@@ -118,8 +125,8 @@ def choose_backend(forced: str | None = None) -> tuple[str, tuple[str, ...]]:
     wanted = forced or os.environ.get("PROVISION_LAB_BACKEND") or ""
     if wanted and wanted not in BACKENDS:
         raise InputError(f"no lab backend is called {wanted!r}", hint=f"one of: {', '.join(BACKENDS)}")
-    if wanted == "model":
-        return "model", ()
+    if wanted in ("model", "virtual"):
+        return wanted, ()
     reasons: list[str] = []
     trials: dict[str, Callable[[], str | None]] = {
         "namespace": lambda: namespace.works(places.home(".trial")),
@@ -139,7 +146,7 @@ def choose_backend(forced: str | None = None) -> tuple[str, tuple[str, ...]]:
 def _fits(facts: Mapping[str, Any], devices: Mapping[str, str], backend: str | None) -> bool:
     wanted = backend or os.environ.get("PROVISION_LAB_BACKEND") or facts.get("backend")
     same = facts.get("devices") == dict(devices) and facts.get("backend") == wanted
-    return same and facts.get("code") == _code()
+    return same and facts.get("code") == _code() and all(map(places.alive, facts.get("machines", {}).values()))
 
 
 def _code() -> int:
@@ -160,11 +167,14 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
 
 def _start(folder: Path, devices: Mapping[str, str], backend: str | None) -> dict[str, Any]:
     from provisioner.lab import catalogue, container
+    from provisioner.lab.virtual import units
 
     for simulate in devices.values():
         catalogue.model(simulate)
-    _stop(folder)
     name, reasons = choose_backend(backend)
+    if name == "virtual":
+        units.stock(devices.values(), _say)
+    _stop(folder)
     request = {"devices": dict(devices), "backend": name, "banner": _banner(name, devices, reasons), "code": _code()}
     before = places.read_json(folder / "request.json").get("engine")  # its disks may be there still
     request["engine"] = container.chosen() if name == "container" else before
@@ -179,11 +189,15 @@ def _start(folder: Path, devices: Mapping[str, str], backend: str | None) -> dic
             start_new_session=True,
             env=places.python_environment(),
         )
-    return _ready(folder, process)
+    return _ready(folder, process, _VIRTUAL_PATIENCE if name == "virtual" else _PATIENCE)
 
 
-def _ready(folder: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    deadline = time.monotonic() + _PATIENCE
+def _say(text: str) -> None:
+    sys.stderr.write(f"lab: {text}\n")
+
+
+def _ready(folder: Path, process: subprocess.Popen[bytes], patience: float) -> dict[str, Any]:
+    deadline = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < deadline:
         facts = places.read_json(folder / "lab.json")
         if facts.get("pid") == process.pid:
@@ -200,7 +214,7 @@ def _stop(folder: Path) -> bool:
     pid = places.read_json(folder / "lab.json").get("pid")
     if pid:
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + 2 * _PATIENCE
     while places.running(folder):
         if time.monotonic() > deadline:
             raise ProvisionError(f"the lab in {folder} does not stop", hint=f"its process is {pid}")
@@ -209,14 +223,16 @@ def _stop(folder: Path) -> bool:
 
 
 def _banner(backend: str, devices: Mapping[str, str], reasons: tuple[str, ...]) -> str:
-    count = f"{len(devices)} simulated device{'' if len(devices) == 1 else 's'}"
-    line = f"simulation: {count}, backend {backend} ({_WHAT.get(backend, backend)})"
-    return "\n".join([line, *(f"simulation: not taken: {reason}" for reason in reasons)])
+    kind, what = ("virtual", "lab") if backend == "virtual" else ("simulated", "simulation")
+    line = f"{what}: {len(devices)} {kind} device{'' if len(devices) == 1 else 's'}"
+    line += f", backend {backend} ({_WHAT.get(backend, backend)})"
+    return "\n".join([line, *(f"{what}: not taken: {reason}" for reason in reasons)])
 
 
 def _lab(folder: Path, facts: Mapping[str, Any]) -> Lab:
+    key, patience = folder / "id_ed25519", _EMULATED if facts["backend"] == "virtual" else 0
     addresses = {
-        host: Address("127.0.0.1", port, USER, folder / "id_ed25519", folder / "devices" / host / "known_hosts")
+        host: Address("127.0.0.1", port, USER, key, folder / "devices" / host / "known_hosts", patience)
         for host, port in facts["ports"].items()
     }
     return Lab(facts["backend"], facts["banner"], facts["registry"], addresses)

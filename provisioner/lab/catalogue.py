@@ -92,7 +92,7 @@ def files(found: Model, host: str, key: str) -> dict[str, dict[str, Any]]:
         "/etc/os-release": _os_release(found),
         "/etc/nv_tegra_release": found.data["release"],
         "/etc/apt/sources.list": _sources(found),
-        "/etc/apt/sources.list.d/nvidia-l4t-apt-source.list": _nvidia_sources(found),
+        "/etc/apt/sources.list.d/nvidia-l4t-apt-source.list": nvidia_sources(found),
         "/etc/nvpmodel.conf": "".join(f"< POWER_MODEL ID={n} NAME={name} >\n" for n, name in _modes(found)),
         "/home/nvidia/.ssh/authorized_keys": key,
         "/var/lib/dpkg/status": _dpkg_status(found),
@@ -208,7 +208,8 @@ def _sources(found: Model) -> str:
     return "".join(f"deb {site} {suite} main restricted universe multiverse\n" for suite in suites)
 
 
-def _nvidia_sources(found: Model) -> str:
+def nvidia_sources(found: Model) -> str:
+    """Return the lines of apt's list for NVIDIA's own repositories."""
     site = "https://repo.download.nvidia.com/jetson"
     return "".join(f"deb {site}/{part} {found.data['suite']} main\n" for part in found.data["repositories"])
 

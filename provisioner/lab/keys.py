@@ -16,6 +16,12 @@ def pair(path: Path, comment: str) -> str:
     return public.read_text(encoding="ascii").strip()
 
 
+def remember(folder: Path, port: int) -> None:
+    """Write the known_hosts of a device, whose host key is in its folder, for the loopback port that leads to it."""
+    kind, key, *_comment = (folder / "host_key.pub").read_text(encoding="ascii").split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n", encoding="ascii")
+
+
 def _make(path: Path, public: Path, comment: str) -> None:
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

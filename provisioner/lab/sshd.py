@@ -41,6 +41,15 @@ class Server:
         self.port = port
         device.rebooted = self._reboot
 
+    @property
+    def host(self) -> str:
+        """Return the name of the device."""
+        return self.device.host
+
+    def halt(self) -> None:
+        """End every process of the device."""
+        self.device.halt()
+
     def start(self) -> None:
         """Open the port: the one of the last time if it is free."""
         listener = _listen(self.port)

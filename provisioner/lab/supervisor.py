@@ -16,7 +16,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from provisioner.lab import catalogue, container, keys, standins_folder
 from provisioner.lab.namespace import Device
@@ -26,8 +26,33 @@ from provisioner.lab.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from provisioner.lab.virtual.household import Household
+
 IDLE = 30 * 60.0
 _TICK = 5.0
+
+
+class Home(Protocol):
+    """A device that runs, and the port that leads to it."""
+
+    port: int
+
+    @property
+    def host(self) -> str:
+        """Return its name in the inventory."""
+        ...
+
+    def busy(self) -> bool:
+        """Tell whether anybody is connected."""
+        ...
+
+    def stop(self) -> None:
+        """Let nobody in any more."""
+        ...
+
+    def halt(self) -> None:
+        """End its processes."""
+        ...
 
 
 class Supervisor:
@@ -37,24 +62,37 @@ class Supervisor:
         self.folder = folder
         self.request = read_json(folder / "request.json")
         self.before = read_json(folder / "ports.json")
-        self.servers: list[Any] = []
+        self.homes: list[Home] = []
+        self._household: Household | None = None
         self._last = time.monotonic()
         self._end = threading.Event()
 
     def run(self) -> None:
         """Start everything, say so in lab.json, and stay."""
-        registry = Registry(catalogue.everything()["images"], self.before.get("registry", 0)).start()
-        if self.request["backend"] != "model":
-            self._start_devices(registry.url)
-        ports = {server.device.host: server.port for server in self.servers}
-        write_json(self.folder / "ports.json", {"registry": registry.port, "devices": ports})
-        write_json(self.folder / "lab.json", self._facts(registry.url))
-        self._stay()
-        self._stop()
+        try:
+            facts = self._start_virtual() if self.request["backend"] == "virtual" else self._start_simulated()
+            write_json(self.folder / "lab.json", facts)
+            self._stay()
+        finally:
+            self._stop()
 
     def end(self, *_signal: object) -> None:
         """Ask for the end."""
         self._end.set()
+
+    def _start_simulated(self) -> dict[str, Any]:
+        registry = Registry(catalogue.everything()["images"], self.before.get("registry", 0)).start()
+        if self.request["backend"] != "model":
+            self._start_devices(registry.url)
+        return self._facts(registry.port, registry.url)
+
+    def _start_virtual(self) -> dict[str, Any]:
+        from provisioner.lab.virtual.household import Household
+
+        self._household = house = Household(self.folder, self.request["devices"], self.before)
+        self.homes = [*house.units]
+        house.start()
+        return {**self._facts(house.registry.port, house.registry.url, packages=house.packages), "machines": house.pids}
 
     def _start_devices(self, registry: str) -> None:
         tools = standins_folder.build(self.folder / "standins")
@@ -67,7 +105,7 @@ class Supervisor:
             ]
             from provisioner.lab import sshd  # noqa: F401 - paramiko is imported while the devices come up
 
-            self.servers = [job.result() for job in work]
+            self.homes = [job.result() for job in work]
 
     def _start_device(  # noqa: PLR0917 - what a device consists of
         self, kind: Callable[..., Device], host: str, simulate: str, key: str, registry: str, tools: Path
@@ -81,15 +119,12 @@ class Supervisor:
         port = self.before.get("devices", {}).get(host, 0)
         server = Server(device, folder / "host_key", port, self._seen)
         server.start()
-        self._known_hosts(folder, server.port)
+        keys.remember(folder, server.port)
         return server
 
-    def _known_hosts(self, folder: Path, port: int) -> None:
-        kind, key, *_comment = (folder / "host_key.pub").read_text(encoding="ascii").split()
-        (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n", encoding="ascii")
-
-    def _facts(self, registry: str) -> dict[str, Any]:
-        ports = {server.device.host: server.port for server in self.servers}
+    def _facts(self, port: int, registry: str, **services: int) -> dict[str, Any]:
+        ports = {home.host: home.port for home in self.homes}
+        write_json(self.folder / "ports.json", {"registry": port, "devices": ports, **services})
         return {**self.request, "pid": os.getpid(), "registry": registry, "ports": ports}
 
     def _seen(self) -> None:
@@ -97,18 +132,21 @@ class Supervisor:
 
     def _stay(self) -> None:
         while not self._end.wait(_TICK):
-            if any([server.busy() for server in self.servers]):  # noqa: C419 - each one forgets its dead connections
+            if any([home.busy() for home in self.homes]):  # noqa: C419 - each one forgets its dead connections
                 self._seen()
             if time.monotonic() - self._last > IDLE or not self.folder.exists():
                 return
 
     def _stop(self) -> None:
         (self.folder / "lab.json").unlink(missing_ok=True)
-        for server in self.servers:
-            server.stop()
-        for server in self.servers:
+        with ThreadPoolExecutor() as pool:
+            for home in self.homes:
+                pool.submit(home.stop)
+        for home in self.homes:
             with contextlib.suppress(Exception):
-                server.device.halt()
+                home.halt()
+        if self._household:
+            self._household.registry.stop()
 
 
 def main() -> int:

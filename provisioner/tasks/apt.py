@@ -119,6 +119,21 @@ done
     (DPKG_LOCK_WAIT, APT_REPORT),
 )
 
+DPKG_FINISH = Script(
+    "dpkg_finish",
+    r"""
+# seconds: lets dpkg finish what it was interrupted in, as when the power went; until then apt-get does nothing.
+for left in /var/lib/dpkg/updates/[0-9]*; do
+  [ -e "$left" ] || return 0
+  dpkg_lock_wait "$1" || return
+  say 'finishing what dpkg was interrupted in'
+  DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confdef --force-confold </dev/null
+  return
+done
+""",
+    (DPKG_LOCK_WAIT,),
+)
+
 APT_RUN = Script(
     "apt_run",
     r"""
@@ -131,9 +146,12 @@ if [ -n "$update" ]; then
   # The lists keep their time where nothing in them changed, and Debian has no stamp.
   touch -c /var/lib/apt/lists /var/lib/apt/periodic/update-success-stamp
 fi
-[ $# -eq 0 ] || apt_get "$seconds" "$@"
+[ $# -eq 0 ] || {
+  dpkg_finish "$seconds"
+  apt_get "$seconds" "$@"
+}
 """,
-    (APT_GET,),
+    (APT_GET, DPKG_FINISH),
 )
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?")

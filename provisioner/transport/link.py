@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from provisioner.errors import HostError, LinkLost, Unreachable
+from provisioner.errors import HostError, HungUp, LinkLost, Unreachable
 from provisioner.shell import quote
 from provisioner.wire import Batch, Decoder, Encoder, Ended, Finished, Probed, Started
 
@@ -25,6 +25,8 @@ STEP_GRACE = 120.0
 
 RETURN_PAUSE = 2.0
 RECONNECT_TRIES = 5
+ATTACH_TRIES = 100
+"""How often the link may break under one batch; a poor radio link breaks many times during a pull."""
 
 
 class Transport(Protocol):
@@ -114,13 +116,28 @@ class SshTransport:
             elif any(step.ends_session and ("finished", step.number) in told for step in batch.steps):
                 yield Ended("done")
             else:
-                yield from (reply for reply in self._journal(batch, nonce) if _key(reply) not in told)
+                yield from self._attached(batch, nonce, told)
 
     def _again(self, batch: Batch) -> Iterator[Reply]:
         nonce = secrets.token_hex(16)
         assert self._encoder is not None
         self.session.send(self._encoder.encode(batch, nonce))
         yield from self._replies(Decoder(batch, nonce), self._patience(batch))
+
+    def _attached(self, batch: Batch, nonce: str, told: set[object]) -> Iterator[Reply]:
+        """Yield what the journal of a batch tells beyond what was told, though the link may break again and again."""
+        for left in reversed(range(ATTACH_TRIES)):
+            try:
+                for reply in self._journal(batch, nonce):
+                    if _key(reply) not in told:
+                        told.add(_key(reply))
+                        yield reply
+            except LinkLost:
+                if not left:
+                    raise
+                self._reconnect()
+            else:
+                return
 
     def _journal(self, batch: Batch, nonce: str) -> Iterator[Reply]:
         """Wait until the batch that lost its link is over, and yield what it wrote down."""
@@ -159,7 +176,7 @@ class SshTransport:
         for left in reversed(range(RECONNECT_TRIES)):
             try:
                 self.session.reconnect()
-            except (Unreachable, LinkLost) as error:
+            except (Unreachable, LinkLost, HungUp) as error:
                 if not left:
                     raise Unreachable(f"the connection broke and could not be made again: {error}") from error
                 time.sleep(RETURN_PAUSE)

@@ -256,6 +256,15 @@ def test_a_busy_dpkg_is_told_and_waited_for(orin: Shell) -> None:
     orin(f"(sleep 0.5; sudo rm {held}) >/dev/null 2>&1 & sudo apt-get -y -o DPkg::Lock::Timeout=10 install tree")
 
 
+def test_an_interrupted_dpkg_is_finished_before_apt_works(orin: Shell) -> None:
+    """As on a real machine: while dpkg's notes of an interrupted work lie there, apt-get only says what helps."""
+    orin("sudo mkdir -p /var/lib/dpkg/updates; sudo touch /var/lib/dpkg/updates/0001")
+    status, _out, err = orin.run("sudo apt-get -y install tree")
+    assert (status, "dpkg was interrupted" in err) == (100, True)
+    assert orin.run("apt-get -s install tree")[0] == 0
+    orin("sudo dpkg --configure -a --force-confold; sudo apt-get -y install tree")
+
+
 def test_apt_needs_nvidia_s_line(nano: Shell) -> None:
     """Without NVIDIA's line its packages are not on offer; with the placeholder of a bad flash, update fails."""
     path = "/etc/apt/sources.list.d/nvidia-l4t-apt-source.list"

@@ -38,6 +38,7 @@ class User:
     folder: Path
     state: Path
     environment: dict[str, str] = field(default_factory=dict)
+    patience: float = 300
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start a command."""
@@ -55,7 +56,7 @@ class User:
     def run(self, *arguments: str, answer: str | None = None) -> Ended:
         """Run a command to its end."""
         process = self.start(*arguments, **({} if answer is None else {"stdin": subprocess.PIPE}))
-        out, err = process.communicate(answer, timeout=300)
+        out, err = process.communicate(answer, timeout=self.patience)
         return Ended(process.returncode, out, err)
 
     def apply(self, *arguments: str) -> tuple[Ended, dict[str, Any]]:

@@ -142,6 +142,8 @@ def _get(argv: list[str]) -> int:
     if "simulate" in flags:
         return _transact(verb, names, flags)
     _wait_for_lock(options)
+    if dpkg.interrupted():
+        state.fail(100, "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem. ")
     with state.locked("dpkg"):
         return _transact(verb, names, flags)
 

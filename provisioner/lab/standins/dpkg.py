@@ -12,6 +12,7 @@ from . import state
 _WANT = {"unknown": "u", "install": "i", "hold": "h", "deinstall": "r", "purge": "p"}
 _STATUS = {"not-installed": "n", "config-files": "c", "half-installed": "H", "unpacked": "U", "half-configured": "F"}
 _STATUS |= {"triggers-awaited": "W", "triggers-pending": "t", "installed": "i"}
+_UPDATES = "/var/lib/dpkg/updates"
 _HEAD = (
     "Desired=Unknown/Install/Remove/Purge/Hold\n"
     "| Status=Not/Inst/Conf-files/Unpacked/halF-conf/Half-inst/trig-aWait/Trig-pend\n"
@@ -38,8 +39,10 @@ def main(argv: list[str]) -> int:  # noqa: C901, PLR0911 - a table of verbs
         return _selections(words[1:])
     if verb == "--set-selections" and len(words) == 1:
         return _select()
-    if verb in ("--configure", "--audit", "-C") and words[1:] in ([], ["-a"]):
+    if verb in ("--audit", "-C") and not words[1:]:
         return 0  # nothing is ever left half-configured here
+    if verb == "--configure" and words[1:2] == ["-a"]:
+        return _finish()
     if verb == "--compare-versions" and len(words) == 4:  # noqa: PLR2004
         return _compare(words[1], words[2], words[3])
     if verb == "--version":
@@ -75,6 +78,22 @@ def _part(text: str) -> tuple[object, ...]:
         out.append(int(text[start:position]))
         if position == len(text):
             return (*out, (0,))
+
+
+def interrupted() -> list[str]:
+    """Return the notes that dpkg left when it was interrupted: while there are any, apt-get does nothing."""
+    try:
+        return [f"{_UPDATES}/{name}" for name in os.listdir(_UPDATES) if name.isdigit()]  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def _finish() -> int:
+    """Take in what an interrupted dpkg had noted: here it is in its books already."""
+    with state.locked("dpkg"):
+        for path in interrupted():
+            os.unlink(path)  # noqa: PTH108
+    return 0
 
 
 def _compare(left: str, operator: str, right: str) -> int:
