@@ -35,7 +35,7 @@ def table(
     names = _Column("host", "HOST", "HOST", lambda seen, _wide: Span(one_line(seen.name), "strong"))
     chosen, wide = _chosen(fleet, [names, *columns], width)
     widths = _widths(fleet, chosen, wide=wide)
-    widths[0] = min(widths[0], _NAME)
+    widths[0] = min(widths[0], _most(width))
     spare = width - sum(widths) - _GAP * (len(widths) - 1)
     if spare < 0 or chosen[-1].key == "drift":
         widths[-1] = max(widths[-1] + min(spare, 0), 1)
@@ -60,19 +60,24 @@ _DROPPED = ("swap", "module", "gpu", "power", "memory", "cpu", "disk", "temperat
 
 def _chosen(fleet: list[Seen], columns: list[_Column], width: int) -> tuple[list[_Column], bool]:
     left = list(columns)
-    if _total(fleet, left, wide=True) <= width:
+    if _total(fleet, left, width, wide=True) <= width:
         return left, True
     for key in ("", *_DROPPED):
         left = [one for one in left if one.key != key]
-        if _total(fleet, left, wide=False) <= width:
+        if _total(fleet, left, width, wide=False) <= width:
             break
     return left, False
 
 
-def _total(fleet: list[Seen], columns: list[_Column], *, wide: bool) -> int:
+def _most(width: int) -> int:
+    """Return the columns that names may have: at most half of a narrow terminal, and all where nothing is cut."""
+    return width if width >= _UNBOUND else min(_NAME, width // 2)
+
+
+def _total(fleet: list[Seen], columns: list[_Column], width: int, *, wide: bool) -> int:
     """Return the columns that a table needs; drift may be cut, but not wholly."""
     widths = _widths(fleet, columns, wide=wide)
-    widths[0] = min(widths[0], _NAME)
+    widths[0] = min(widths[0], _most(width))
     if columns[-1].key == "drift" and not wide:
         widths[-1] = min(widths[-1], _DRIFT)
     return sum(widths) + _GAP * (len(widths) - 1)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provisioner.commands.eye import pause_after
@@ -84,6 +84,7 @@ def test_a_narrow_terminal_keeps_what_matters() -> None:
     st.lists(st.text(max_size=40), min_size=1, max_size=4),
     st.sampled_from(["x" * 90, "no route", "\x1b[2J漢字" * 9]),
 )
+@example(20, ["0" * 18], "x" * 90)
 def test_no_row_is_wider_than_the_terminal(width: int, names: list[str], why: str) -> None:
     """Whatever names and reasons there are, a row has at most the columns that it was given."""
     fleet = [seen(name, drift=Drift(state="fails", reason=why)) for name in names]
