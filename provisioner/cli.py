@@ -164,7 +164,20 @@ def _seconds(text: str) -> float:
 
 def _facts(one: argparse.ArgumentParser) -> None:
     _fleet(one)
+    one.add_argument("-b", "--become", action="store_true", help="ask as root, by sudo: Docker's daemon answers root")
     one.add_argument("--json", action="store_true", help="for programs")
+
+
+def _status(one: argparse.ArgumentParser) -> None:
+    _fleet(one)
+    add = one.add_argument
+    add("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
+    add("--interval", type=_seconds, default=5, metavar="SECONDS", help="with --watch: between two looks (default: 5)")
+    add("--drift-every", type=_seconds, default=300, metavar="SECONDS", help="... and for drift (default: 300)")
+    add("--no-drift", action="store_true", help="do not look for what the last playbook would change")
+    add("-e", "--extra-vars", action="append", default=[], metavar="VARS", help="what that playbook was given, again")
+    add("-b", "--become", action="store_true", help="ask as root, by sudo: some sensors answer root only")
+    add("--json", action="store_true", help="for programs; with --watch a line each time")
 
 
 def _pin(one: argparse.ArgumentParser) -> None:
@@ -201,10 +214,21 @@ def _onboard(one: argparse.ArgumentParser) -> None:
     add("-v", "--verbose", action="count", default=0, help="also what is in order; -vv more")
 
 
+def _images(one: argparse.ArgumentParser) -> None:
+    add = one.add_argument
+    add("--l4t", metavar="RELEASE", help="only what runs on this release, as 35.4.1, and all of it")
+    add("--family", metavar="NAME", default="l4t-pytorch", help="what is in the image (default: l4t-pytorch)")
+    add("--json", action="store_true", help="for programs")
+
+
 def _lab(one: argparse.ArgumentParser) -> None:
     one.add_argument("action", choices=("up", "down", "status", "reset"))
     one.add_argument("inventory", metavar="INVENTORY")
     one.add_argument("--lab-backend", choices=BACKENDS, help="how the devices are made")
+
+
+def _explain(one: argparse.ArgumentParser) -> None:
+    one.add_argument("text", metavar="TEXT", nargs="+", help="what was printed, or - to read it from stdin")
 
 
 def _init(one: argparse.ArgumentParser) -> None:
@@ -222,9 +246,12 @@ def _offboard(one: argparse.ArgumentParser) -> None:
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "apply": ("bring devices to the state that playbooks declare", _apply),
     "facts": ("tell what the devices are", _facts),
+    "status": ("tell how the devices do, and what drifted", _status),
     "pin": ("show, move or take back the pinned images", _pin),
+    "images": ("tell which image runs where, and why", _images),
     "verify": ("prove that PyTorch runs on the GPU, in the pinned container", _verify),
     "onboard": ("bring new units into the fleet: host key, login key, sudo, names, clock, inventory", _onboard),
+    "explain": ("tell cause and fix of what a device or a container printed", _explain),
     "lab": ("start, stop, show and reset the devices of a lab", _lab),
     "offboard": ("take units out of the inventory, and forget their host keys", _offboard),
     "init": ("copy the shipped inventory, playbooks and templates to a folder", _init),

@@ -6,6 +6,7 @@
     ├── HostError             one host could not be worked on; the others go on
     │   ├── Unreachable       no answer, no route, no name                                         (exit 4)
     │   └── Refused           reached, and turned away: key, login, sudo, lock                     (exit 2)
+    │       └── HungUp        in the middle of a login; while we reconnect, worth another try
     └── LinkLost              the connection broke while a batch may still run on the device
 
 What a device did (a command's rc, a file that did not take) is data in `events`, never an exception.
@@ -76,6 +77,10 @@ class Unreachable(HostError):  # noqa: N818 - the field's word for it
 
 class Refused(HostError):  # noqa: N818
     """A host that answered and turned us away."""
+
+
+class HungUp(Refused):
+    """A host that ended the connection in the middle of a login: for want of a right key, or because the link broke."""
 
 
 class LinkLost(ProvisionError):  # noqa: N818

@@ -14,11 +14,22 @@ Status = Literal["ok", "changed", "failed", "skipped", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What a text that came with a failure is known to mean: the cause, what mends it, and where that was read."""
+
+    id: str
+    cause: str
+    fix: str
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskResult:
     """How one task, or one item of its loop, ended on one host, or in a dry run would end.
 
     `assumed_after` names tasks whose effects could make the claim untrue. `value` is what is registered. `seconds` is
     what the device needed. `ignored` tells that a failure does not end the host. `shows` is what was, or would be done.
+    `explained` is what the text of a failure is known to mean; cause and fix are in `hint` too.
     """
 
     host: str
@@ -31,6 +42,7 @@ class TaskResult:
     shows: tuple[Shown, ...] = ()
     message: str | None = None
     hint: str | None = None
+    explained: Explanation | None = None
     rc: int | None = None
     stdout: str = ""
     stderr: str = ""
@@ -111,6 +123,7 @@ class HostLost(Event):
     host: str
     message: str
     hint: str | None = None
+    explained: Explanation | None = None
     unreachable: bool = True
 
 

@@ -14,8 +14,20 @@ from typing import TYPE_CHECKING, Any
 from .compiler import HostScope, Memory
 from .connection import wants_root
 from .engine import HostRun, Options, Outcome
-from .errors import HostError, LinkLost, Unreachable
-from .events import Doing, Event, HostFinished, HostLost, Listener, Noted, PlayStarted, RunFinished, RunStarted
+from .engine.meaning import Explain, lost, with_meaning
+from .errors import HostError, LinkLost
+from .events import (
+    Doing,
+    Event,
+    HostFinished,
+    HostLost,
+    Listener,
+    Noted,
+    PlayStarted,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+)
 from .wire import Ended
 
 if TYPE_CHECKING:
@@ -41,7 +53,10 @@ class Interrupted(Exception):  # noqa: N818 - raised in a host's thread to end i
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a run is to go; `become` and `become_user` are the command line's, `extra` its variables."""
+    """How a run is to go; `become` and `become_user` are the command line's, `extra` its variables.
+
+    `explain` knows what the text of a failure means, of a task as well as of a host that is lost.
+    """
 
     check: bool = False
     forks: int = 50
@@ -55,6 +70,7 @@ class Settings:
     services: Mapping[str, Any] = field(default_factory=dict)
     facts: Observable[Any] | None = None
     derive: Callable[[State], Mapping[str, Any]] = lambda _state: {}
+    explain: Explain = lambda _text: None
     ask: Ask | None = None
     simulated: str | None = None
 
@@ -224,8 +240,7 @@ class Runner:
             pass
         except HostError as error:
             state.lost = True
-            lost = isinstance(error, Unreachable)
-            self.emit(HostLost(host=host, message=error.message, hint=error.hint, unreachable=lost))
+            self.emit(lost(host, error, self.settings.explain))
         except LinkLost as error:
             state.lost = True
             self.emit(HostLost(host=host, message=error.message, hint="run again: it goes on where it was"))
@@ -267,9 +282,10 @@ class Runner:
 
     def _heard(self, state: HostState) -> Callable[[Event], None]:
         def hear(event: Event) -> None:
-            result = getattr(event, "result", None)
-            if result is not None and result.value.get("docker_run"):
-                state.start_with = str(result.value["docker_run"])
+            if isinstance(event, TaskFinished):
+                if event.result.value.get("docker_run"):
+                    state.start_with = str(event.result.value["docker_run"])
+                event = TaskFinished(result=with_meaning(event.result, self.settings.explain))
             self.emit(event)
 
         return hear

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError
 
-from .fleet import Fleet, Listeners, extra_vars, load_fleet, start_lab, warm_up
+from .fleet import Fleet, Listeners, extra_vars, load_fleet, names_of, start_lab, warm_up
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provisioner.document import Caution
     from provisioner.engine import Outcome
     from provisioner.playbook import Playbook
-    from provisioner.report import Reporter
+    from provisioner.report import Recap, Reporter
     from provisioner.runner import Settings
 
 
@@ -31,10 +31,10 @@ def run(options: argparse.Namespace) -> int:
     extra = extra_vars(options.extra_vars)
     fleet, playbooks = load_fleet(options, options.playbooks or ["site.yaml"], known_names(extra))
     warn(playbooks, fleet)
-    warn_of_tags(playbooks, _names(options.tags) | _names(options.skip_tags))
+    warn_of_tags(playbooks, names_of(options.tags) | names_of(options.skip_tags))
     reports = _reports(options)
     start_lab(fleet, options)
-    return converge(fleet, playbooks, options, reports, extra)
+    return converge(fleet, playbooks, options, reports, extra, remembered=True)
 
 
 def known_names(extra: Mapping[str, Any]) -> frozenset[str]:
@@ -78,14 +78,19 @@ def converge(
     options: argparse.Namespace,
     reports: list[Reporter],
     extra: Mapping[str, Any],
+    *,
+    remembered: bool = False,
 ) -> int:
-    """Run playbooks on a fleet, tell the reports, keep the pins, and return the exit code."""
+    """Run playbooks on a fleet, tell the reports, keep the pins, and return the exit code.
+
+    What is `remembered` is what `provision status` later holds each host to.
+    """
     from provisioner.report import Recap, exit_code
     from provisioner.runner import Runner
 
     images = image_service(fleet)
     listeners = Listeners(Recap(), reports)
-    settings = _settings(fleet, options, extra, images)
+    settings = settings_of(fleet, options, extra, images)
     runner = Runner(fleet.inventory, fleet.modules, fleet.connect, listeners, settings)
     try:
         runner.run(playbooks, fleet.hosts)
@@ -93,6 +98,8 @@ def converge(
             images.save()
     finally:
         listeners.close()
+        if remembered and not settings.check and not runner.declined:
+            _remember(fleet, playbooks, options, listeners.recap)
     interrupted = runner.stopping.is_set() or runner.declined
     wants_code = bool(getattr(options, "exit_code", False)) and settings.check
     return exit_code(listeners.recap, interrupted=interrupted, check_exit_code=wants_code)
@@ -113,9 +120,18 @@ def registry_mirrors(fleet: Fleet) -> dict[str, str]:
 MIRRORED = ("nvcr.io", "docker.io", "ghcr.io")
 
 
-def _settings(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any], images: Any) -> Settings:
+def _remember(fleet: Fleet, playbooks: Sequence[Playbook], options: argparse.Namespace, recap: Recap) -> None:
+    from .applied import remember
+
+    if why := remember(fleet.inventory, playbooks, options, recap):
+        print(f"warning: what was applied could not be written down for `provision status`: {why}", file=sys.stderr)
+
+
+def settings_of(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any], images: Any) -> Settings:
+    """Return how a run is to go, by the options of the command line."""
     import time
 
+    from provisioner.jetson.failures import explain
     from provisioner.jetson.observed import Facts, derive
     from provisioner.runner import Settings
 
@@ -123,8 +139,8 @@ def _settings(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any
     return Settings(
         check=bool(get("check")),
         forks=options.forks,
-        tags=_names(get("tags")),
-        skip_tags=_names(get("skip_tags")),
+        tags=names_of(get("tags")),
+        skip_tags=names_of(get("skip_tags")),
         become=bool(get("become")),
         become_user=get("become_user"),
         force_handlers=bool(get("force_handlers")),
@@ -133,13 +149,10 @@ def _settings(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, Any
         services={"images": images, "now": time.time},
         facts=Facts(),
         derive=derive,
+        explain=explain,
         ask=_ask if get("confirm") and not get("check") else None,
         simulated=fleet.lab.backend if fleet.lab else None,
     )
-
-
-def _names(texts: Sequence[str] | None) -> frozenset[str]:
-    return frozenset(name.strip() for text in texts or () for name in text.split(",") if name.strip())
 
 
 def _reports(options: argparse.Namespace) -> list[Reporter]:

@@ -45,8 +45,8 @@ class Fleet:
 
         return lock_path(self.inventory.path or self.inventory.state_dir / "hosts.yaml")
 
-    def connect(self, host: Host, become: bool) -> Transport:
-        """Return a transport to a host; nothing is sent before its first batch."""
+    def connect(self, host: Host, become: bool, *, hasty: float | None = None) -> Transport:
+        """Return a transport to a host; nothing is sent before its first batch. `hasty` is what SshTransport takes."""
         kind = lab_kind(host)
         if self.lab is not None and self.lab.backend == "model" and kind:
             from provisioner.lab.model import model_transport
@@ -55,7 +55,8 @@ class Fleet:
         from provisioner.transport import SshSession
         from provisioner.transport.link import SshTransport
 
-        return SshTransport(SshSession(target_of(host, self.inventory, self.credentials, self.lab, become=become)))
+        target = target_of(host, self.inventory, self.credentials, self.lab, become=become)
+        return SshTransport(SshSession(target), hasty=hasty)
 
 
 def load_fleet(
@@ -214,6 +215,11 @@ def extra_vars(texts: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"-e wants variables, and got {text!r}", hint="-e key=value, or -e @file.yaml")
         found.update(value)
     return found
+
+
+def names_of(texts: Sequence[str] | None) -> frozenset[str]:
+    """Return the names that options list, apart by commas."""
+    return frozenset(name.strip() for text in texts or () for name in text.split(",") if name.strip())
 
 
 def _pairs(text: str) -> dict[str, str]:

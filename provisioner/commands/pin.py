@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _review(fleet: Fleet, options: argparse.Namespace, lock: LockFile) -> tuple[Move, ...]:
     """Ask for every pin with --update; otherwise only for the bands that have none."""
-    from provisioner.jetson.images import Move, review
+    from provisioner.jetson.images import Move, home_of, review
     from provisioner.jetson.registry import Registry
 
     hosts = _facts(fleet, options)
@@ -47,7 +47,7 @@ def _review(fleet: Fleet, options: argparse.Namespace, lock: LockFile) -> tuple[
     if options.update:
         return review(lock, registry, hosts)
     bands = {band for band, _ in lock.pins}
-    new = review(type(lock)(lock.path), registry, [facts for facts in hosts if facts.band not in bands])
+    new = review(type(lock)(lock.path), registry, [facts for facts in hosts if home_of(facts) not in bands])
     kept = [Move(band, family, pin, pin) for (band, family), pin in sorted(lock.pins.items())]
     return (*kept, *new)
 

@@ -488,7 +488,14 @@ class HostRun:
     def _count_what_is_left(self) -> None:
         if not self.summary.not_done:
             rest = self.agenda.entries[self.cursor.position :]
-            self.summary.not_done = tuple(entry.task.name for entry in rest if entry.task)
+            tasks = (entry.task for entry in rest if entry.task)
+            self.summary.not_done = tuple(task.name for task in tasks if not self._is_for_others(task))
+
+    def _is_for_others(self, task: Task) -> bool:
+        """Tell whether it is known that a task would have been skipped."""
+        with suppress(NotYetKnown, InputError):
+            return all(item.skipped for item in self.compiler.resolve(task, self.tentative.memory))
+        return False
 
 
 def _calmed(effect: Effect) -> Effect:

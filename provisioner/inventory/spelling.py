@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _WIDEST = 10**9
+_LAST_SHORT = 0xFFFF
 
 
 class Tree(dict[str, Any]):
@@ -20,7 +21,17 @@ def flow(value: object, *, as_json: bool = False) -> str:
         return "{" + ", ".join(inner) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return "[" + ", ".join(flow(item, as_json=as_json) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False) if as_json else scalar(value)
+    return _as_json(value) if as_json else scalar(value)
+
+
+def _as_json(value: object) -> str:
+    """Return a scalar as JSON that YAML reads alike: raw, some characters would be line ends there."""
+    written = json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else _escaped(ord(char)) for char in written)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code <= _LAST_SHORT else f"\\U{code:08x}"
 
 
 def scalar(value: object, style: str = "") -> str:

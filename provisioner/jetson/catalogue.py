@@ -1,195 +1,31 @@
-"""The tables about Jetson (releases.yaml, modules.yaml, images.yaml) as typed rows, read once and strictly."""
+"""The tables (releases.yaml, modules.yaml, images.yaml, routes.yaml), read once and strictly, with look-ups."""
 
 from __future__ import annotations
 
-import re
-import types
-import typing
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TypeVar
 
 from provisioner.errors import InputError, Source
+from provisioner.jetson.rows import (
+    Band,
+    ContainerPackages,
+    DockerProblem,
+    Image,
+    Legacy,
+    Module,
+    Preference,
+    Release,
+    Route,
+    Soc,
+    Stack,
+)
+from provisioner.jetson.strict import decode
+from provisioner.jetson.versions import Version, padded, version
 
-Version = tuple[int, ...]
+__all__ = ["Catalogue", "ContainerPackages", "DockerProblem", "Module", "catalogue", "padded", "version"]
+
 Row = TypeVar("Row")
-
-_NUMBERS = re.compile(r"\d+(?:\.\d+)*")
-_BOUND = re.compile(r"(>=|<=|==|>|<)(\d+(?:\.\d+)*)")
-_PLACES = 4
-
-
-def version(text: str) -> Version:
-    """Return the dotted number that a text starts with, so that 36.10 comes after 36.4."""
-    found = _NUMBERS.match(text)
-    if not found:
-        raise ValueError(f"no version number: {text!r}")
-    return tuple(int(part) for part in found.group().split("."))
-
-
-def padded(number: Version) -> Version:
-    """Return a version with trailing zeros, because 32.5 and 32.5.0 are the same release."""
-    return number + (0,) * (_PLACES - len(number))
-
-
-@dataclass(frozen=True)
-class Range:
-    """Bounds on a version, written as ">=36.2,<36.4"; the text is what people read."""
-
-    text: str
-
-    @cached_property
-    def bounds(self) -> tuple[tuple[str, Version], ...]:
-        """The bounds as (operator, version), all of which must hold."""
-        found = [_BOUND.fullmatch(part.strip()) for part in self.text.split(",")]
-        if not all(found):
-            raise ValueError(f"no version range: {self.text!r}")
-        return tuple((match[1], padded(version(match[2]))) for match in found if match)
-
-    def __contains__(self, number: Version) -> bool:
-        return all(_holds(padded(number), operator, bound) for operator, bound in self.bounds)
-
-
-def _holds(number: Version, operator: str, bound: Version) -> bool:
-    return {
-        ">=": number >= bound,
-        "<=": number <= bound,
-        "==": number == bound,
-        ">": number > bound,
-        "<": number < bound,
-    }[operator]
-
-
-@dataclass(frozen=True)
-class Band:
-    """Releases whose images are interchangeable: lower <= release < upper, or exactly lower where upper is None."""
-
-    id: str
-    lower: str
-    upper: str | None
-    why: str
-    source: tuple[str, ...]
-
-    def __contains__(self, l4t: str) -> bool:
-        number = padded(version(l4t))
-        if self.upper is None:
-            return number == padded(version(self.lower))
-        return padded(version(self.lower)) <= number < padded(version(self.upper))
-
-
-@dataclass(frozen=True)
-class ContainerPackages:
-    """What apt must install for containers with a GPU on some releases, and what to hold afterwards."""
-
-    hosts: Range
-    engine: str
-    runtime: tuple[str, ...]
-    parts: tuple[str, ...]
-    hold: tuple[str, ...]
-    why: str
-    source: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class DockerProblem:
-    """Versions of Docker that fail on some releases, why, and the daemon's environment that cures it (if any does)."""
-
-    id: str
-    hosts: Range
-    docker: Range
-    symptom: str
-    cause: str
-    advice: str
-    environment: dict[str, str]
-    source: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The versions of software that one JetPack brings."""
-
-    id: str
-    ubuntu: str
-    python: str
-    cuda: str
-    cudnn: str
-    tensorrt: str
-    source: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Release:
-    """One release of Jetson Linux; kernel without "-tegra", core as dpkg shows nvidia-l4t-core, apt is the suite."""
-
-    l4t: str
-    jetpack: str | None
-    stage: Literal["ga", "preview", "listed"]
-    stack: str
-    kernel: str
-    modules: tuple[str, ...]
-    source: tuple[str, ...]
-    core: tuple[str, ...] = ()
-    apt: str | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Soc:
-    """A Tegra chip: its compute capability, the major releases that exist for it, its folder at NVIDIA's apt."""
-
-    id: str
-    compute_capability: str
-    majors: tuple[int, ...]
-    apt_folder: str
-    source: tuple[str, ...]
-    torch_name: str | None = None
-
-
-@dataclass(frozen=True)
-class Module:
-    """A Jetson module and the words of a device tree that name it."""
-
-    id: str
-    name: str
-    soc: str
-    source: tuple[str, ...]
-    parts: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Image:
-    """A container image and the one band whose hosts may run it; size in bytes, compressed."""
-
-    repository: str
-    tag: str
-    families: tuple[str, ...]
-    band: str
-    architectures: tuple[str, ...]
-    source: tuple[str, ...]
-    built_for: str | None = None
-    pytorch: str | None = None
-    digest: str | None = None
-    compressed_bytes: int | None = None
-    pushed: str | None = None
-    exists: bool = True
-    note: str | None = None
-
-    @property
-    def reference(self) -> str:
-        """The image's full name with its tag."""
-        return f"{self.repository}:{self.tag}"
-
-
-@dataclass(frozen=True)
-class Preference:
-    """The order of images for some hosts, where the general rule is not the best one."""
-
-    hosts: Range
-    images: tuple[str, ...]
-    why: str
-    source: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -217,12 +53,21 @@ class _ImagesFile:
 
 
 @dataclass(frozen=True)
+class _RoutesFile:
+    sources: dict[str, str]
+    legacy: tuple[Legacy, ...]
+    routes: tuple[Route, ...]
+    packages: tuple[ContainerPackages, ...]
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """All tables, with look-ups by name."""
 
     releases_file: _ReleasesFile = field(repr=False)
     modules_file: _ModulesFile = field(repr=False)
     images_file: _ImagesFile = field(repr=False)
+    routes_file: _RoutesFile = field(repr=False)
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -254,6 +99,21 @@ class Catalogue:
         """Explicit orders of images."""
         return self.images_file.preferred
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The bands of hosts that are no Jetson, the ones that are asked first first."""
+        return self.routes_file.routes
+
+    @property
+    def legacy(self) -> tuple[Legacy, ...]:
+        """GPUs that CUDA 13 has no code for."""
+        return self.routes_file.legacy
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """Every family that an image belongs to, by name."""
+        return tuple(sorted({name for row in self.images for name in row.families}))
+
     @cached_property
     def releases(self) -> dict[Version, Release]:
         """Releases by padded version."""
@@ -274,63 +134,6 @@ class Catalogue:
         return self.releases.get(padded(version(l4t)))
 
 
-def decode(kind: type[Row], raw: object, where: Source) -> Row:
-    """Return one row as its dataclass; unknown and missing keys and wrong types are errors that name the place."""
-    if not isinstance(raw, dict):
-        raise InputError(f"expected a mapping, got {raw!r}", source=where)
-    hints = get_type_hints(kind)
-    rows = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    _same_keys(raw, rows, where)
-    return kind(**{key: _value(hints[key], value, _below(where, key)) for key, value in raw.items()})
-
-
-def _same_keys(raw: dict[str, Any], rows: dict[str, Any], where: Source) -> None:
-    if unknown := [str(key) for key in raw if key not in rows]:
-        raise InputError(f"unknown key: {', '.join(unknown)}", source=where, hint=f"known: {', '.join(rows)}")
-    needed = [key for key, row in rows.items() if row.default is MISSING and row.default_factory is MISSING]
-    if missing := [key for key in needed if key not in raw]:
-        raise InputError(f"missing key: {', '.join(missing)}", source=where)
-
-
-def _below(where: Source, key: object) -> Source:
-    return Source(f"{where.path}: {key}")
-
-
-def _value(hint: Any, raw: object, where: Source) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return None if raw is None else _value(arguments[0], raw, where)
-    if origin is Literal:
-        return _checked(raw in arguments, raw, f"one of {', '.join(arguments)}", where)
-    if origin is tuple:
-        _checked(isinstance(raw, list), raw, "a list", where)
-        return tuple(
-            _value(arguments[0], item, _below(where, n)) for n, item in enumerate(typing.cast("list[Any]", raw))
-        )
-    if origin is dict:
-        _checked(isinstance(raw, dict), raw, "a mapping", where)
-        items = typing.cast("dict[str, Any]", raw).items()
-        return {_value(str, key, where): _value(arguments[1], item, _below(where, key)) for key, item in items}
-    return _plain(hint, raw, where)
-
-
-def _plain(hint: Any, raw: object, where: Source) -> Any:
-    if hint is Range:
-        bounds = Range(_checked(isinstance(raw, str), raw, "a version range", where))
-        _checked(bool(bounds.bounds), raw, "a version range", where)
-        return bounds
-    if hint in (str, int, bool):
-        # bool is an int in Python and 36.10 is a float in YAML: only the very type will do
-        return _checked(type(raw) is hint, raw, f"a {hint.__name__}", where)
-    return decode(hint, raw, where)
-
-
-def _checked(good: bool, raw: Any, wanted: str, where: Source) -> Any:
-    if not good:
-        raise InputError(f"expected {wanted}, got {raw!r}", source=where)
-    return raw
-
-
 def _load(kind: type[Row], name: str) -> Row:
     from importlib.resources import files
 
@@ -348,6 +151,7 @@ def catalogue() -> Catalogue:
         _load(_ReleasesFile, "releases.yaml"),
         _load(_ModulesFile, "modules.yaml"),
         _load(_ImagesFile, "images.yaml"),
+        _load(_RoutesFile, "routes.yaml"),
     )
     check(tables)
     return tables
@@ -366,10 +170,20 @@ def check(tables: Catalogue) -> None:
     references = {row.reference for row in tables.images}
     for preference in tables.preferred:
         _known(set(preference.images), references, "image", preference.hosts.text)
+    _check_routes(tables)
+
+
+def _check_routes(tables: Catalogue) -> None:
+    kits = {row.id or "" for row in tables.routes_file.packages}
+    routes = {row.id for row in tables.routes}
+    for route in tables.routes:
+        _known({route.packages}, kits, "packages", route.id)
+    for image in tables.images:
+        _known(set(image.also), routes, "route", image.reference)
 
 
 def _check_sources(tables: Catalogue) -> None:
-    for table in (tables.releases_file, tables.modules_file, tables.images_file):
+    for table in (tables.releases_file, tables.modules_file, tables.images_file, tables.routes_file):
         rows = [row for item in fields(table) if item.name != "sources" for row in getattr(table, item.name)]
         for row in rows:
             if not row.source:

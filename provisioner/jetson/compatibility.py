@@ -1,17 +1,23 @@
 """Which image runs on which host: bands with a lower and an upper bound, and a reason for every refusal.
 
-A band is a set of releases whose images are interchangeable. Nothing is ever offered from another band, be it because
-the host lends its libraries to the container (JetPack 4) or because driver and CUDA in the image do not fit.
+A band is a set of releases whose images are interchangeable; hosts that are no Jetson have routes in its place. Nothing
+is ever offered from another band, be it because the host lends its libraries to the container (JetPack 4) or because
+driver and CUDA in the image do not fit.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InputError
-from provisioner.jetson.catalogue import Band, ContainerPackages, DockerProblem, Image, catalogue, padded, version
+from provisioner.jetson.catalogue import catalogue
 from provisioner.jetson.registry import parse_reference
+from provisioner.jetson.routes import Refused, route_of, route_warnings
+from provisioner.jetson.rows import Band, ContainerPackages, DockerProblem, Image, Route
+from provisioner.jetson.versions import padded, version
 
 if TYPE_CHECKING:
     from provisioner.jetson.facts import HostFacts
@@ -19,38 +25,7 @@ if TYPE_CHECKING:
 
 FAMILY = "l4t-pytorch"
 APT = "https://repo.download.nvidia.com/jetson"
-
-_EXEC_FORMAT = "l4t images are arm64 and would end in 'exec format error'"
-_REFUSALS = {
-    "x86": (
-        f"this is an x86_64 host: {_EXEC_FORMAT}",
-        "without an NVIDIA GPU, take python:3-slim and PyTorch's CPU wheels",
-    ),
-    "x86-nvidia": (
-        f"this is an x86_64 host: {_EXEC_FORMAT}",
-        "its GPU runs nvcr.io/nvidia/pytorch:<YY.MM>-py3 or docker.io/pytorch/pytorch:<version>-cuda<X>-cudnn9-runtime",
-    ),
-    "sbsa-nvidia": (
-        "this is an Arm server with an NVIDIA GPU, no Jetson: l4t images need Tegra's drivers and would find no GPU",
-        "nvcr.io/nvidia/pytorch:<YY.MM>-py3 has an arm64 part for it (docker.io/pytorch/pytorch has none)",
-    ),
-    "raspberry-pi": (
-        "this is a Raspberry Pi: l4t images start on it, but there is no NVIDIA GPU for them",
-        "take python:3-slim (arm64, needs a 64-bit OS) and PyTorch's CPU wheels",
-    ),
-    "rk3588": (
-        "this is a Rockchip RK3588: l4t images start on it, but there is no NVIDIA GPU for them",
-        "its NPU wants librknnrt and rknn-toolkit-lite2, on the vendor's kernel",
-    ),
-    "arm64-other": (
-        "this is an arm64 host without Tegra: l4t images start on it, but there is no NVIDIA GPU for them",
-        "take python:3-slim and PyTorch's CPU wheels; if it is a Jetson, look why neither device tree nor dpkg says so",
-    ),
-    "other": (
-        f"this host is neither arm64 nor x86_64: {_EXEC_FORMAT}",
-        "there is no NVIDIA image for it",
-    ),
-}
+_RELEASE_IN_TAG = re.compile(r"(?:^|[-_.])r([2-9]\d\.\d+(?:\.\d+)?)(?![\d.])")
 
 
 @dataclass(frozen=True)
@@ -61,13 +36,14 @@ class Candidates:
     """
 
     images: tuple[Image, ...] = ()
-    band: Band | None = None
+    band: Band | Route | None = None
     warnings: tuple[str, ...] = ()
     refusal: str | None = None
     hint: str | None = None
     family: str = FAMILY
     wanted: str | None = None
     host_refused: bool = False
+    architecture: str = "arm64"
 
 
 def band_of(l4t: str) -> Band | None:
@@ -105,21 +81,31 @@ def _with_wanted(found: Candidates, wanted: str) -> Candidates:
     if name.digest:
         raise InputError(f"a tag is wanted here: {wanted}", hint="digests are kept in the lock file")
     row = next((row for row in catalogue().images if parse_reference(row.reference) == name), None)
-    if band is None or (row and row.band != band.id):
-        told = f"{name} is for the band {row.band if row else '?'}, this host is of {band.id if band else 'none'}"
+    home = row.bands if row else _bands_of_tag(name)
+    if band is None or (home and band.id not in home):
+        told = f"{name} is for the band {home[0] if home else '?'}, this host is of {band.id if band else 'none'}"
         return replace(found, images=(), refusal=told, hint="leave the image to be chosen, or name one of its own band")
-    row = row or _named_by_hand(name, found.family, band)
+    row = row or _named_by_hand(name, found, band)
     others = tuple(image for image in found.images if image != row)
     return replace(found, images=(row, *others), wanted=str(name), refusal=None, hint=None)
 
 
-def _named_by_hand(name: Reference, family: str, band: Band) -> Image:
+def _bands_of_tag(name: Reference) -> tuple[str, ...]:
+    """Return the band of the release that a tag names, as r36.2.0 does; a tag without one may be for any band."""
+    match = _RELEASE_IN_TAG.search(name.tag)
+    if match is None:
+        return ()
+    band = band_of(match[1])
+    return (band.id if band else match[1],)
+
+
+def _named_by_hand(name: Reference, found: Candidates, band: Band | Route) -> Image:
     return Image(
         repository=f"{name.host}/{name.repository}",
         tag=name.tag,
-        families=(family,),
+        families=(found.family,),
         band=band.id,
-        architectures=("arm64",),
+        architectures=(found.architecture,),
         source=("playbook",),
     )
 
@@ -136,8 +122,7 @@ def _for_release(l4t: str, family: str) -> Candidates:
 
 def _for_host(facts: HostFacts, family: str) -> Candidates:
     if facts.kind != "jetson":
-        refusal, hint = _REFUSALS[facts.kind]
-        return Candidates(refusal=refusal, hint=hint, host_refused=True)
+        return _for_route(facts, family)
     if facts.architecture != "arm64":
         return Candidates(
             refusal=f"this Jetson's userland is {facts.userland_arch or 'unknown'}, and l4t images are arm64",
@@ -156,6 +141,28 @@ def _for_host(facts: HostFacts, family: str) -> Candidates:
     return _for_release(facts.l4t, family)
 
 
+def _for_route(facts: HostFacts, family: str) -> Candidates:
+    route = route_of(facts)
+    if isinstance(route, Refused):
+        return Candidates(refusal=route.reason, hint=route.hint, host_refused=True)
+    return replace(of_route(route, family), warnings=route_warnings(facts, route))
+
+
+def of_route(route: Route, family: str = FAMILY) -> Candidates:
+    """Return the images of a family for hosts that are no Jetson, the newest PyTorch first."""
+    rows = _fitting(route.id, family, route.architecture)
+    images = tuple(sorted(rows, key=lambda row: _descending(version(row.pytorch or "0"))))
+    if images:
+        return Candidates(images=images, band=route, family=family, architecture=route.architecture)
+    return Candidates(
+        band=route,
+        refusal=f"there is no {family} image for {route.hosts} ({route.why})",
+        hint=_nothing(route, family),
+        family=family,
+        architecture=route.architecture,
+    )
+
+
 def soc_conflict(soc: str | None, l4t: str) -> str | None:
     """Return why a chip cannot run a release, or None where it can or is not known."""
     row = catalogue().socs.get(soc or "")
@@ -166,9 +173,14 @@ def soc_conflict(soc: str | None, l4t: str) -> str | None:
 
 
 def _ordered(l4t: str, band: Band, family: str) -> tuple[Image, ...]:
-    fit = [row for row in catalogue().images if row.band == band.id and row.exists and family in row.families]
     first = _preferred(l4t)
+    fit = _fitting(band.id, family, "arm64")
     return tuple(sorted(fit, key=lambda row: (_rank(row.reference, first), *_distance(row, l4t))))
+
+
+def _fitting(band: str, family: str, architecture: str) -> list[Image]:
+    rows = (row for row in catalogue().images if band in row.bands and architecture in row.architectures)
+    return [row for row in rows if row.exists and family in row.families]
 
 
 def _preferred(l4t: str) -> tuple[str, ...]:
@@ -210,10 +222,15 @@ def _covered() -> str:
     return f"covered are the bands {bands}, and single releases of 32 below 32.7"
 
 
-def _nothing(band: Band, family: str) -> str:
-    others = sorted({name for row in catalogue().images if row.band == band.id for name in row.families})
-    if others and family not in others:
+def _nothing(band: Band | Route, family: str) -> str:
+    others = sorted({name for row in catalogue().images if band.id in row.bands for name in row.families})
+    if family not in catalogue().families:
+        near = get_close_matches(family, catalogue().families, n=1)
+        return f"did you mean {near[0]}?" if near else f"there are the families {', '.join(catalogue().families)}"
+    if others:
         return f"families that exist for it: {', '.join(others)}"
+    if isinstance(band, Route):
+        return "upgrade the NVIDIA driver to 580 or newer, or name an image with `image:`"
     if band.upper is None:
         return f"{band.why}; upgrade the device to 32.7.6"
     return "upgrade the device to a release that has images"
@@ -248,7 +265,7 @@ def phantom(reference: str) -> Image | None:
 def container_packages(l4t: str) -> ContainerPackages | None:
     """Return what apt must install for containers with a GPU, or None where there never was a runtime."""
     number = version(l4t)
-    return next((row for row in catalogue().packages if number in row.hosts), None)
+    return next((row for row in catalogue().packages if row.hosts and number in row.hosts), None)
 
 
 def docker_problems(l4t: str, docker: str) -> tuple[DockerProblem, ...]:

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InputError, ProvisionError
-from provisioner.jetson.catalogue import catalogue, padded, version
-from provisioner.jetson.compatibility import FAMILY, Candidates, band_of, candidates
+from provisioner.jetson.catalogue import catalogue
+from provisioner.jetson.compatibility import FAMILY, Candidates, band_of, candidates, of_route
 from provisioner.jetson.pins import Choice, LockFile, choose
 from provisioner.jetson.registry import Platform, Registry, parse_reference
+from provisioner.jetson.routes import Refused, route_of
+from provisioner.jetson.versions import padded, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,6 +110,13 @@ class ImageCatalogue:
             return choice.pin
         return None if self.update else self._pins.pins.get(key) or self._seen.pins.get(key)
 
+    def expected(self, facts: HostFacts, family: str = FAMILY, *, wanted: str | None = None) -> str | None:
+        """Return the name of the image that a host will most likely get, without asking anybody; None where none is."""
+        if pin := self.known(facts, family, wanted=wanted):
+            return pin.reference
+        found = candidates(facts, family, wanted)
+        return None if found.refusal or not found.images else found.images[0].reference
+
     def layers(self, pin: Pin) -> Layers:
         """Return digest and compressed bytes of an image's layers, where a registry told of them in this run."""
         return self._answers.layers.get(pin.platform_digest, ())
@@ -194,34 +203,54 @@ def review(
     lock: LockFile, registry: Resolver, hosts: Iterable[HostFacts] = (), family: str = FAMILY
 ) -> tuple[Move, ...]:
     """Ask anew for every pin, and for the bands of these hosts that have none; nothing is changed."""
-    releases = _releases(hosts)
-    keys = {**dict.fromkeys(lock.pins), **dict.fromkeys((band, family) for band in releases)}
-    return tuple(_asked(lock, registry, key, releases.get(key[0])) for key in sorted(keys))
+    homes = _homes(hosts)
+    keys = {**dict.fromkeys(lock.pins), **dict.fromkeys((band, family) for band in homes)}
+    return tuple(_asked(lock, registry, key, homes.get(key[0])) for key in sorted(keys))
 
 
-def _releases(hosts: Iterable[HostFacts]) -> dict[str, str]:
-    """Return the oldest release of each band among some hosts: an image must not be newer than any of them."""
-    oldest: dict[str, str] = {}
+def home_of(facts: HostFacts) -> str | None:
+    """Return the band, or for a host that is no Jetson the route, that a host's pins are kept under."""
+    if facts.kind == "jetson":
+        return facts.band
+    route = route_of(facts)
+    return None if isinstance(route, Refused) else route.id
+
+
+def _homes(hosts: Iterable[HostFacts]) -> dict[str, str | None]:
+    """Return the oldest release of each band among some hosts, for an image must not be newer than any of them.
+
+    A route has none.
+    """
+    oldest: dict[str, str | None] = {}
     for facts in hosts:
-        if facts.kind != "jetson" or facts.l4t is None or facts.band is None:
+        home = home_of(facts)
+        if home is None:
             continue
-        now = oldest.get(facts.band)
-        if now is None or padded(version(facts.l4t)) < padded(version(now)):
-            oldest[facts.band] = facts.l4t
+        now = oldest.setdefault(home, facts.l4t)
+        if now and facts.l4t and padded(version(facts.l4t)) < padded(version(now)):
+            oldest[home] = facts.l4t
     return oldest
 
 
 def _asked(lock: LockFile, registry: Resolver, key: Key, l4t: str | None) -> Move:
     band, family = key
     before = lock.pin_for(band, family)
-    release = l4t or _newest(band)
-    if release is None:
+    found = _candidates(band, family, l4t)
+    if found is None:
         return Move(band, family, before, None, error=f"no release of Jetson Linux is known for band {band}")
     try:
-        choice = choose(candidates(release, family), registry, lock, update=True)
+        choice = choose(found, registry, lock, update=True)
     except ProvisionError as error:
         return Move(band, family, before, None, error=error.message)
     return Move(band, family, before, choice.pin, choice.notes)
+
+
+def _candidates(band: str, family: str, l4t: str | None) -> Candidates | None:
+    route = next((row for row in catalogue().routes if row.id == band), None)
+    if route is not None:
+        return of_route(route, family)
+    release = l4t or _newest(band)
+    return None if release is None else candidates(release, family)
 
 
 def _newest(band: str) -> str | None:

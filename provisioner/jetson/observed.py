@@ -7,7 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from provisioner.jetson.facts import FACTS_BODY, FIELDS, VOLATILE, HostFacts, as_variables, facts_from, parse_facts
-from provisioner.model import Observable, State, attached, observable
+from provisioner.jetson.facts.details import DETAILS_TEXT
+from provisioner.jetson.facts.software import HostDetails, details_from
+from provisioner.model import ATTACHED, Observable, State, attached, observable
 from provisioner.shell import Script
 
 if TYPE_CHECKING:
@@ -85,6 +87,51 @@ class Facts(Observable[FactsState]):
 
 HostFactsLook = Facts
 
+PROBE_FULL_FACTS = Script(
+    "probe_full_facts",
+    r"""
+# One ignored argument for each time that it is asked for. Details are attached: none of them is ever compared.
+while [ $# -gt 0 ]; do
+  next
+  facts_text | sed -e 's/^clock=/.clock=/'
+  details_text | sed -e 's/^/.details_/'
+  shift
+done
+""",
+    (FACTS_TEXT, DETAILS_TEXT),
+)
+_DETAIL = "details_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullFactsState(FactsState):
+    """A host's facts, and beside them the raw details that only `provision facts` asks for."""
+
+    details: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False, metadata=ATTACHED)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return what a look told; a state of plain facts has no details."""
+        plain = FactsState.parse(text)
+        told = parse_facts("\n".join(line.removeprefix(".") for line in text.split("\n")))
+        details = {name.removeprefix(_DETAIL): value for name, value in told.items() if name.startswith(_DETAIL)}
+        return cls(raw=plain.raw, clock=plain.clock, details=details)
+
+    @property
+    def more(self) -> HostDetails:
+        """Return what the details mean."""
+        return details_from(self.details)
+
+
+@observable
+@dataclass(frozen=True)
+class FullFacts(Facts):
+    """All that can be told of a host: what it is, and how it does now."""
+
+    kind: ClassVar[str] = "full_facts"
+    state: ClassVar[type[State]] = FullFactsState
+    probe: ClassVar[Script] = PROBE_FULL_FACTS
+
 
 def derive(state: State) -> Mapping[str, Any]:
     """Return the variables that a playbook sees, and the facts themselves for our own tasks."""
@@ -98,30 +145,3 @@ def derive(state: State) -> Mapping[str, Any]:
 def fact_names() -> frozenset[str]:
     """Return the names of the variables that facts define."""
     return frozenset(derive(FactsState()))
-
-
-def table_row(state: State) -> dict[str, Any]:
-    """Return what `provision facts` tells of a host, in the order in which people ask."""
-    if not isinstance(state, FactsState):
-        return {}
-    facts = state.facts
-    row: dict[str, Any] = {
-        "hostname": facts.hostname,
-        "kind": facts.kind,
-        "module": facts.module_name or facts.model or None,
-        "soc": facts.soc,
-        "architecture": facts.architecture,
-        "L4T": facts.l4t,
-        "JetPack": facts.jetpack,
-        "band": facts.band,
-        "kernel": facts.kernel,
-        "system": " ".join(part for part in (facts.os_id, facts.os_version) if part),
-        "memory_mb": facts.memory_kb // 1024 if facts.memory_kb is not None else None,
-        "compute_capability": facts.compute_capability,
-        "first_boot_pending": facts.first_boot_pending,
-        "apt_sources": facts.apt_sources,
-        "login_user": facts.login_user,
-        "gpus": list(facts.gpus),
-        "warnings": list(facts.l4t_warnings),
-    }
-    return row

@@ -299,11 +299,12 @@ def choose(
     lock: LockFile,
     *,
     update: bool = False,
-    platform: Platform = Platform(),  # noqa: B008 - frozen
+    platform: Platform | None = None,
 ) -> Choice:
     """Return the pin for a host: the one in the lock without asking, else the first candidate that exists."""
     if candidates.refusal or candidates.band is None:
         raise HostError(candidates.refusal or "no image fits this host", hint=candidates.hint)
+    platform = platform or Platform(architecture=candidates.architecture)
     pin = lock.pin_for(candidates.band.id, candidates.family)
     if pin is not None and not update:
         _check_pin(pin, platform, lock.path)
@@ -320,7 +321,7 @@ def _passed_wish(candidates: Candidates, pin: Pin) -> tuple[str, ...]:
 def _check_pin(pin: Pin, platform: Platform, path: Path) -> None:
     """Refuse a pin that was edited into another band: it would be exactly the mistake that bands are there against."""
     named = next((row for row in catalogue().images if str(parse_reference(row.reference)) == pin.reference), None)
-    if named and named.band != pin.band:
+    if named and pin.band not in named.bands:
         told = f"{pin.reference} belongs to band {named.band}, and is pinned for {pin.band}"
         raise InputError(told, source=Source(str(path)), hint="`provision pin --update` chooses anew")
     if pin.platform != str(platform):

@@ -223,11 +223,10 @@ def _stop(folder: Path) -> bool:
 
 
 def _banner(backend: str, devices: Mapping[str, str], reasons: tuple[str, ...]) -> str:
-    count = (
-        f"{len(devices)} {'virtual' if backend == 'virtual' else 'simulated'} device{'' if len(devices) == 1 else 's'}"
-    )
-    line = f"simulation: {count}, backend {backend} ({_WHAT.get(backend, backend)})"
-    return "\n".join([line, *(f"simulation: not taken: {reason}" for reason in reasons)])
+    kind, what = ("virtual", "lab") if backend == "virtual" else ("simulated", "simulation")
+    line = f"{what}: {len(devices)} {kind} device{'' if len(devices) == 1 else 's'}"
+    line += f", backend {backend} ({_WHAT.get(backend, backend)})"
+    return "\n".join([line, *(f"{what}: not taken: {reason}" for reason in reasons)])
 
 
 def _lab(folder: Path, facts: Mapping[str, Any]) -> Lab:

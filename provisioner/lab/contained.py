@@ -45,6 +45,7 @@ def _finish_root(spec: dict[str, Any]) -> None:
     sc.mount("tmpfs", "/sys", "tmpfs", sc.NODEV, "mode=755,size=1m")
     inside.firmware(spec, "/")
     inside.boot_id(spec, "/")
+    inside.memory(spec, "/")
     inside.hide(spec, "/")
     for path in _PUT_THERE:
         with suppress(OSError):

@@ -100,9 +100,11 @@ class Device(namespace.Device):
         spec = super()._spec(disk)
         shutil.rmtree(self._shown, ignore_errors=True)
         self._shown.mkdir(mode=0o755)
-        shutil.copy(spec["boot_id"], self._shown)
+        for shown in ("boot_id", "meminfo"):
+            shutil.copy(spec[shown], self._shown)
         kept = {path: target for path, target in spec["links"].items() if not path.startswith("/etc/alternatives/")}
-        return {**spec, "boot_id": f"{contained.SHOWN}/boot_id", "links": {**kept, **self._engine.links}}
+        shown_at = {name: f"{contained.SHOWN}/{name}" for name in ("boot_id", "meminfo")}
+        return {**spec, **shown_at, "links": {**kept, **self._engine.links}}
 
     def _first_process(self) -> socket.socket:
         shutil.copy(self.folder / "boot.json", self._shown)

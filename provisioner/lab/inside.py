@@ -208,13 +208,21 @@ def _devices(disk: str) -> None:
 
 
 def firmware(spec: dict[str, Any], disk: str) -> None:
-    """Fill /sys, a tmpfs, with the device tree of the device."""
-    base = Path(disk, "sys/firmware/devicetree/base")
+    """Fill /sys, a tmpfs, with the device tree of the device, its disks and its thermal zones."""
+    base, root = Path(disk, "sys/firmware/devicetree/base"), Path(disk).stat().st_dev
 
     def fill() -> None:
-        base.mkdir(parents=True)
-        (base / "model").write_bytes(spec["model"].encode() + b"\0")
-        (base / "compatible").write_bytes(b"".join(word.encode() + b"\0" for word in spec["compatible"]))
+        if spec["model"] or spec["compatible"]:
+            base.mkdir(parents=True)
+            (base / "model").write_bytes(spec["model"].encode() + b"\0")
+            (base / "compatible").write_bytes(b"".join(word.encode() + b"\0" for word in spec["compatible"]))
+        for path, text in spec["sys"].items():
+            _parent(f"{disk}/sys/{path}")
+            Path(disk, "sys", path).write_bytes(text.encode())
+        for path, target in spec["sys_links"].items():
+            link = Path(disk, "sys", path.replace("ROOT", f"{os.major(root)}:{os.minor(root)}"))
+            _parent(str(link))
+            link.symlink_to(target)
 
     _as_root(fill)
     sc.make_readonly(f"{disk}/sys")
@@ -226,11 +234,17 @@ def _proc(spec: dict[str, Any], disk: str) -> None:
     sc.bind(f"{proc}/sys", f"{proc}/sys")
     boot_id(spec, disk)
     sc.make_readonly(f"{proc}/sys")
+    memory(spec, disk)
 
 
 def boot_id(spec: dict[str, Any], disk: str) -> None:
     """Show this boot's own id where the kernel shows the machine's."""
     sc.bind(spec["boot_id"], f"{disk}/proc/sys/kernel/random/boot_id")
+
+
+def memory(spec: dict[str, Any], disk: str) -> None:
+    """Show the device's memory where the kernel shows the machine's."""
+    sc.bind(spec["meminfo"], f"{disk}/proc/meminfo", readonly=True)
 
 
 def first_boot(spec: dict[str, Any]) -> None:

@@ -142,9 +142,15 @@ class Device:
         boot_id = self.folder / "boot_id"
         boot_id.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
         boot_id.chmod(0o644)
+        meminfo = self.folder / "meminfo"
+        meminfo.write_text(catalogue.meminfo(self.found), encoding="ascii")
+        meminfo.chmod(0o644)
         return {
             "disk": str(disk),
             "boot_id": str(boot_id),
+            "meminfo": str(meminfo),
+            "sys": catalogue.sys_files(self.found),
+            "sys_links": catalogue.sys_links(self.found),
             "hostname": self.host,
             "standins": str(self.tools),
             "python": sys.base_prefix,

@@ -34,6 +34,9 @@ _BROUGHT = {
     "nvidia": ("nvidia-ctk", "nvidia-container-runtime", "nvidia-container-cli"),
 }
 
+# Shell scripts that only some devices have: `commands` of a device.
+_ON_SOME = ("nvpmodel", "tegrastats", "nvidia-smi")
+
 
 def build(target: Path) -> Path:
     """Write the folder anew and return it."""
@@ -52,8 +55,11 @@ def build(target: Path) -> Path:
             for name in names:
                 _write(place / name, _RUN.replace("{module}", module))
     for script in (_SOURCE / "sh").iterdir():
-        _write(target / "bin" / script.name, script.read_text(encoding="utf-8"))
+        place = library / "brought" if script.name in _ON_SOME else target / "bin"
+        _write(place / script.name, script.read_text(encoding="utf-8"))
     (target / "sbin").symlink_to("/var/lib/simulation/commands")
+    # There once the device's own disk has it.
+    (target / "lib/librknnrt.so").symlink_to("/var/lib/librknnrt.so")
     open_up(target)
     return target
 

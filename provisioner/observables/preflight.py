@@ -1,4 +1,4 @@
-"""What is asked of a device before it is worked on, and never compared: free space and the clock."""
+"""What is asked of a device before it is worked on, and never compared: free space, the clock, names."""
 
 from __future__ import annotations
 
@@ -78,3 +78,51 @@ class Clock(Observable[ClockState]):
     def arguments(self) -> tuple[str, ...]:
         """Return one word, which the probe ignores."""
         return ("now",)
+
+
+PROBE_NAMES = Script(
+    "probe_names",
+    r"""
+# file names ...: of each list of names, which do not resolve. Nothing is asked where the file is there, so that a
+# device that is done never waits for a resolver; nothing is known where getent is missing.
+names_wait=
+if command -v timeout >/dev/null 2>&1; then names_wait='timeout 3'; fi
+while [ $# -gt 1 ]; do
+  next
+  if { [ -z "$1" ] || [ ! -e "$1" ]; } && command -v getent >/dev/null 2>&1; then
+    lost=
+    for name in $2; do
+      # shellcheck disable=SC2086 # words on purpose
+      $names_wait getent hosts "$name" >/dev/null 2>&1 </dev/null || lost="$lost $name"
+    done
+    printf '.lost=%s\n' "${lost# }"
+  fi
+  shift 2
+done
+""",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamesState(State):
+    """The names that a device could not look up; None where it was not asked, or cannot be."""
+
+    lost: tuple[str, ...] | None = attached()
+
+
+@observable
+@dataclass(frozen=True)
+class Names(Observable[NamesState]):
+    """Host names that a device will need, all asked for in one look, unless a file is there that says it has all."""
+
+    names: tuple[str, ...]
+    unless: str = ""
+
+    kind: ClassVar[str] = "names"
+    state: ClassVar[type[State]] = NamesState
+    probe: ClassVar[Script] = PROBE_NAMES
+    guarded: ClassVar[bool] = False
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the file, and the names as one word, with spaces between."""
+        return (self.unless, " ".join(self.names))

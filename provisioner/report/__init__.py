@@ -8,8 +8,11 @@
     plain.py     lines for pipes            live.py     a moving region for terminals (rich)
     machine.py   JSON and JUnit             errors.py   an error with its place and the line itself
     facts.py     a table of facts
+    seen.py      what is known of a host that is looked at
+    status.py    a fleet as a table                 watching.py   ... and again and again, by threads
 
-Every row is cleaned where it leaves for a stream, so no renderer can forget to. Only live.py and facts.py use rich.
+Every row is cleaned where it leaves for a stream, so no renderer can forget to. Only live.py, facts.py and watching.py
+use rich.
 """
 
 from __future__ import annotations

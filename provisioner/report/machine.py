@@ -18,7 +18,7 @@ from provisioner.report.recap import HostRecap, Recap, withheld
 from provisioner.report.text import clean, one_line
 
 if TYPE_CHECKING:
-    from provisioner.events import Event, TaskResult
+    from provisioner.events import Event, Explanation, HostLost, TaskResult
     from provisioner.model import Shown
 
 SCHEMA = 1
@@ -100,7 +100,7 @@ class JsonReport(_FileReport):
         lost = host.lost
         return {
             "state": host.state,
-            "lost": {"message": _text(lost.message), "hint": _maybe(lost.hint)} if lost else None,
+            "lost": _lost(lost) if lost else None,
             "not_done": _texts(host.finished.not_done) if host.finished else [],
             "owed": _texts(host.finished.owed) if host.finished else [],
             "batches": host.finished.trips if host.finished else 0,
@@ -179,6 +179,7 @@ def _result(result: TaskResult) -> dict[str, Any]:
         "shows": [_shown(one) for one in result.shows],
         "message": _maybe(result.message),
         "hint": _maybe(result.hint),
+        "explained": _explained(result.explained),
         "rc": result.rc,
         "stdout": clean(result.stdout),
         "stderr": clean(result.stderr),
@@ -186,6 +187,15 @@ def _result(result: TaskResult) -> dict[str, Any]:
         "warnings": _texts(result.warnings),
         "seconds": round(result.seconds, 3),
     }
+
+
+def _lost(lost: HostLost) -> dict[str, Any]:
+    known = _explained(lost.explained)
+    return {"message": _text(lost.message), "hint": _maybe(lost.hint), "explained": known}
+
+
+def _explained(known: Explanation | None) -> dict[str, Any] | None:
+    return {"id": known.id, "cause": known.cause, "fix": known.fix, "sources": [*known.sources]} if known else None
 
 
 def _shown(one: Shown) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.file import CONTENT, File, FileState
 from provisioner.observables.image import ContainerImage, ImageState, ImageUsers
 from provisioner.shell import WRITE_FILE, Script
-from provisioner.tasks.jetson_common import facts_of, images_of, size
+from provisioner.tasks.jetson_common import RECORD, facts_of, has_gpu, images_of, other_than_asked, size
 from provisioner.tasks.writing import Content, Draft
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from provisioner.jetson.images import ImageCatalogue, Layers
     from provisioner.jetson.pins import Choice, Pin
     from provisioner.model import Ran
-
-RECORD = "/var/lib/provision/image.json"
-"""What is ours on the device: the image of each family, and superseded ones that are still in use."""
 
 PULL_TIMEOUT = 4 * 3600
 """Seconds for one try: 8 GB over 5 Mbit/s."""
@@ -97,19 +94,6 @@ wait "$pull"
     (PULL_SAY,),
 )
 
-PULL_MEANING = Script(
-    "pull_meaning",
-    r"""
-# log: what the end of a failed pull means, where that is known.
-case $(tail -n 3 -- "$1") in
-*'no space left on device'*) printf 'the disk is full: an image needs about 2.5 times its compressed size\n' ;;
-*'not yet valid'* | *'certificate has expired'*) printf 'is the clock of the device right?\n' ;;
-*'unauthorized'* | *'denied'*) printf 'a stale login? docker logout REGISTRY helps, for the image is public\n' ;;
-*'lookup '*) printf 'the name of the registry does not resolve on the device\n' ;;
-esac
-""",
-)
-
 PULL_IMAGE = Script(
     "pull_image",
     r"""
@@ -128,7 +112,7 @@ while [ "$tries" -lt 3 ]; do
   [ "$tries" -ge 3 ] || { say "the pull broke off, once more in $(($5 * tries)) seconds"; sleep "$(($5 * tries))"; }
 done
 if [ "$rc" -ne 0 ]; then
-  { tail -n 5 -- "$log"; pull_meaning "$log"; } >&2
+  tail -n 5 -- "$log" >&2
   rm -f -- "$log"
   return 1
 fi
@@ -137,7 +121,6 @@ image_check "$1" "$3" && docker_tag "$1" "$2"
 """,
     (
         PULL_ONCE,
-        PULL_MEANING,
         Script(
             "image_check",
             r"""
@@ -254,8 +237,8 @@ class JetsonImage(TaskType):
             choice = images.choose(facts_of(ctx), self.family, wanted=self.image, fresh=ctx.check)
         except ProvisionError as error:
             return Plan(failed=error.message, hint=error.hint)
-        if self.image is not None and familiar(self.image) != familiar(choice.pin.reference):
-            return _not_what_was_asked(self.image, choice)
+        if refused := other_than_asked(self.image, choice):
+            return refused
         if not view.peek(DockerDaemon()).present:
             return Plan(failed="Docker is not installed", hint="jetson_runtime_packages installs it")
         draft = Draft(view, ctx)
@@ -309,7 +292,8 @@ class JetsonImage(TaskType):
             "band": pin.band,
             "family": pin.family,
             "size": pin.size,
-            "docker_run": f"docker run -it --rm --runtime nvidia {name}",
+            "gpu": (gpu := has_gpu(facts_of(draft.ctx))),
+            "docker_run": f"docker run -it --rm{' --runtime nvidia' if gpu else ''} {name}",
         }
         warnings = (*choice.notes, *draft.warnings)
         return Plan(effects=tuple(draft.effects), result=result, finish=_proved(images, pin), warnings=warnings)
@@ -319,19 +303,6 @@ def _told_of(draft: Draft, pin: Pin) -> bool:
     """Tell whether there was a daemon to tell of the image and its name; without Docker there is none of either."""
     names = (ContainerImage(pin.pinned), ContainerImage(familiar(pin.reference)))
     return all(draft.peek(name).answers is not False for name in names)
-
-
-def _not_what_was_asked(wanted: str, choice: Choice) -> Plan:
-    """Return the refusal of an image that is not the one that was asked for by name."""
-    name, pin = familiar(wanted), choice.pin
-    notes = "; ".join(note for note in choice.notes if note.startswith("passed over"))
-    if notes:
-        hint = "does the tag exist, and is it built for arm64? Without `image` one that fits is chosen"
-        return Plan(failed=f"{name} was asked for by name, and cannot be had ({notes})", hint=hint)
-    return Plan(
-        failed=f"{name} was asked for by name, and the band {pin.band} is pinned to {familiar(pin.reference)}",
-        hint=f"name that image or none, or take the pin of {pin.band} out of the lock file beside the inventory",
-    )
 
 
 def _proved(images: ImageCatalogue, pin: Pin) -> Callable[[Ran], Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""jetson_runtime_packages: Docker and NVIDIA's container runtime, as the device's release wants them, and held."""
+"""jetson_runtime_packages: Docker and NVIDIA's container runtime, as a host's release or route wants them, held."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from provisioner.jetson.compatibility import apt_sources, container_packages
+from provisioner.jetson.routes import CUDA_KINDS, Refused, route_of, route_packages, toolkit_commands
 from provisioner.model import Context, Effect, Line, Observable, Plan, State, TaskType, Unknown, task
 from provisioner.observables.docker import ENGINES, DockerDaemon
 from provisioner.observables.package import AptCache, AptTransaction, Package, PackageState
@@ -27,6 +28,9 @@ DAY = 86400
 
 COMPANIONS = {"docker-ce": ("docker-ce", "docker-ce-cli", "containerd.io"), "docker-ee": ("docker-ee", "docker-ee-cli")}
 """What else an engine is made of, by the engine's package."""
+
+KEY_VARIABLE = "nvidia_toolkit_key"
+"""The variable of site.yaml that names a file with the key of NVIDIA's repository."""
 
 OPEN = Unknown("known after apply")
 
@@ -96,7 +100,9 @@ class Survey:
 
 
 def packages_of(facts: HostFacts) -> ContainerPackages | None:
-    """Return what the release of a host needs, or None where there never was a container runtime for it."""
+    """Return what the release of a Jetson, or the route of another host, needs; None where there is no way to it."""
+    if facts.kind != "jetson":
+        return route_packages(facts)
     return container_packages(facts.l4t) if facts.l4t else None
 
 
@@ -111,8 +117,9 @@ def names_of(row: ContainerPackages) -> tuple[str, ...]:
 class JetsonRuntimePackages(TaskType):
     """Installs Docker and NVIDIA's container runtime, as the device's release wants them, and holds them.
 
-    A Docker Engine that is there is kept, whoever made its package; what is installed is neither upgraded nor
-    downgraded. `hold` keeps silent upgrades from breaking containers over night.
+    A host that is no Jetson gets NVIDIA's toolkit where it has an NVIDIA GPU, from NVIDIA's repository if apt knows it,
+    and Docker alone where it has none. A Docker Engine that is there is kept, whoever made its package; what is
+    installed is neither upgraded nor downgraded. `hold` keeps silent upgrades from breaking containers over night.
     """
 
     hold: bool = True
@@ -135,7 +142,7 @@ class JetsonRuntimePackages(TaskType):
         facts = facts_of(ctx)
         row = packages_of(facts)
         if row is None:
-            return Plan(failed=f"there is no container runtime for L4T {facts.l4t or '(unknown)'}", hint=None)
+            return _nothing_for(facts)
         survey = Survey.of(view.get, row)
         draft = Draft(view, ctx)
         install = _install(view, ctx, survey, facts)
@@ -162,6 +169,15 @@ class JetsonRuntimePackages(TaskType):
         return tuple(known)
 
 
+def _nothing_for(facts: HostFacts) -> Plan:
+    """Return the refusal of a host that no packages are known for."""
+    if facts.kind == "jetson":
+        return Plan(failed=f"there is no container runtime for L4T {facts.l4t or '(unknown)'}")
+    route = route_of(facts)
+    assert isinstance(route, Refused)
+    return Plan(failed=route.reason, hint=route.hint)
+
+
 def _is_open(state: State) -> bool:
     return isinstance(state, PackageState) and isinstance(state.version, Unknown)
 
@@ -179,6 +195,11 @@ def _install(view: View, ctx: Context, survey: Survey, facts: HostFacts) -> Plan
 
 def _sources_hint(facts: HostFacts) -> str | None:
     """Return what NVIDIA's list of apt should say, where it does not say it."""
+    if facts.kind in CUDA_KINDS:
+        return (
+            f"NVIDIA's toolkit comes from NVIDIA's repository: give its key with -e {KEY_VARIABLE}=FILE, "
+            f"or add it by hand: {toolkit_commands()}"
+        )
     if facts.apt_sources == "sane" or facts.l4t is None:
         return None
     lines = " and ".join(f"'{line}'" for line in apt_sources(facts.l4t, facts.soc or ""))

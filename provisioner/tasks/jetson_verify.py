@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from provisioner.errors import ProvisionError
+from provisioner.errors import NotYetKnown, ProvisionError
 from provisioner.jetson.compatibility import FAMILY
 from provisioner.jetson.images import familiar
 from provisioner.jetson.verify import SCRIPT, Verified, parse_verify, verify_command
@@ -13,7 +13,7 @@ from provisioner.model import Context, Effect, Line, Observable, Plan, TaskType,
 from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.image import ContainerImage
 from provisioner.shell import Script
-from provisioner.tasks.jetson_common import facts_of, images_of
+from provisioner.tasks.jetson_common import facts_of, images_of, other_than_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -64,12 +64,17 @@ class JetsonVerify(TaskType):
         """Plan the run of the check, which changes nothing."""
         facts = facts_of(ctx)
         try:
-            pin = images_of(ctx).choose(facts, self.family, wanted=self.image).pin
+            choice = images_of(ctx).choose(facts, self.family, wanted=self.image)
         except ProvisionError as error:
             return Plan(failed=error.message, hint=error.hint)
+        if refused := other_than_asked(self.image, choice):
+            return refused
+        pin = choice.pin
         if view.get(DockerDaemon()).answers is False:
             return Plan(failed="there is no Docker that answers", hint="`provision apply` installs and starts it")
         there = view.get(ContainerImage(pin.pinned))
+        if there.answers is False:
+            raise NotYetKnown("known once Docker answers")
         if not there.present:
             return Plan(failed=f"{pin.pinned} is not on the device", hint="`provision apply` brings it")
         # by its id: an image that came through a mirror has the digest under another name

@@ -9,8 +9,8 @@ from provisioner.jetson.compatibility import FAMILY, candidates
 from provisioner.model import Context, Observable, Plan, TaskType, View, task
 from provisioner.observables.identity import Identity, Reach, Writable
 from provisioner.observables.preflight import DiskSpace
+from provisioner.tasks.jetson_checks import DATA_ROOT, UNPACKED, Problem
 from provisioner.tasks.jetson_common import facts_of, size
-from provisioner.tasks.jetson_preflight import DATA_ROOT, UNPACKED, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +22,14 @@ LEAST_ROOM = 20 * 10**6
 """Bytes: a few small files, and what sshd, sudo and the journal write meanwhile."""
 
 JETPACK_WITH_OOBE = 7
+
+_KINDS = {
+    "x86": "an x86_64 host",
+    "x86-nvidia": "an x86_64 host with an NVIDIA GPU",
+    "sbsa-nvidia": "an Arm server with an NVIDIA GPU",
+    "raspberry-pi": "a Raspberry Pi",
+    "arm64-other": "another arm64 host",
+}
 
 
 @task
@@ -58,8 +66,7 @@ class OnboardCheck(TaskType):
             return Plan(result=result, warnings=warnings)
         if len(problems) == 1:
             return Plan(failed=problems[0].cause, hint=problems[0].fix, result=result, warnings=warnings)
-        lines = "\n".join(f"{one.cause}: {one.fix}" for one in problems)
-        return Plan(failed=lines, result=result, warnings=warnings)
+        return Plan(failed="\n".join(map(str, problems)), result=result, warnings=warnings)
 
 
 def _home(facts: HostFacts) -> str:
@@ -68,22 +75,31 @@ def _home(facts: HostFacts) -> str:
 
 def _problems(view: View, facts: HostFacts, found: Candidates) -> Iterator[Problem]:
     if found.host_refused:
-        yield Problem(found.refusal or "it is no Jetson", found.hint or "see the table of releases")
+        yield Problem("supported", found.refusal or "it is no Jetson", found.hint or "`provision images` has the table")
+    elif facts.kind != "jetson":
+        yield Problem(
+            "jetson",
+            f"it is no Jetson, but {_KINDS.get(facts.kind, facts.kind)}",
+            "write it into the inventory by hand: `provision apply` gives it what runs on it",
+        )
     if facts.first_boot_pending:
         tool = "nv-oobe" if (facts.jetpack_major or 0) >= JETPACK_WITH_OOBE else "nv-oem-config"
         yield Problem(
+            "first_boot",
             "the first boot's setup is not finished (/etc/nv/nvfirstboot is there)",
             f"finish {tool} on a screen, or on the serial port that its USB device port offers (115200 baud)",
         )
     for path in dict.fromkeys(("/etc", _home(facts))):
         if view.peek(Writable(path)).writable is False:
             yield Problem(
+                "writable",
                 f"{path} is mounted read-only",
                 "look at `dmesg` for errors of the disk, and at `mount`; after a repair, boot it again",
             )
         free = view.peek(DiskSpace(path)).free
         if free is not None and free < LEAST_ROOM:
-            yield Problem(f"the disk is full: {size(free)} left at {path}", "make room (`sudo apt-get clean`, `df -h`)")
+            told = f"the disk is full: {size(free)} left at {path}"
+            yield Problem("room", told, "make room (`sudo apt-get clean`, `df -h`)")
 
 
 def _warnings(view: View, found: Candidates) -> Iterator[str]:

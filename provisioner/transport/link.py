@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from provisioner.errors import HostError, LinkLost, Unreachable
+from provisioner.errors import HostError, HungUp, LinkLost, Unreachable
 from provisioner.shell import quote
 from provisioner.wire import Batch, Decoder, Encoder, Ended, Finished, Probed, Started
 
@@ -25,6 +25,8 @@ STEP_GRACE = 120.0
 
 RETURN_PAUSE = 2.0
 RECONNECT_TRIES = 5
+ATTACH_TRIES = 100
+"""How often the link may break under one batch; a poor radio link breaks many times during a pull."""
 
 
 class Transport(Protocol):
@@ -44,10 +46,17 @@ class Transport(Protocol):
 
 
 class SshTransport:
-    """Batches over SSH: a batch that lost its link is waited for on the device, and its journal read."""
+    """Batches over SSH: a batch that lost its link is waited for on the device, and its journal read.
 
-    def __init__(self, session: SshSession, sent: Callable[[int, int], None] | None = None) -> None:
+    A `hasty` one gives a look up after so many seconds of silence, and a lost link at once: who looks again anyway
+    does so by another connection.
+    """
+
+    def __init__(
+        self, session: SshSession, sent: Callable[[int, int], None] | None = None, *, hasty: float | None = None
+    ) -> None:
         self.session = session
+        self._hasty = hasty
         self._sent = sent
         self._encoder: Encoder | None = None
         self._staging = f"/tmp/.provision-{secrets.token_hex(8)}"  # noqa: S108 - made 0700, by a name nobody can guess
@@ -97,7 +106,7 @@ class SshTransport:
             return
         told: set[object] = set()
         try:
-            for reply in self._replies(Decoder(batch, nonce), _patience(batch)):
+            for reply in self._replies(Decoder(batch, nonce), self._patience(batch)):
                 told.add(_key(reply))
                 yield reply
         except LinkLost:
@@ -107,19 +116,34 @@ class SshTransport:
             elif any(step.ends_session and ("finished", step.number) in told for step in batch.steps):
                 yield Ended("done")
             else:
-                yield from (reply for reply in self._journal(batch, nonce) if _key(reply) not in told)
+                yield from self._attached(batch, nonce, told)
 
     def _again(self, batch: Batch) -> Iterator[Reply]:
         nonce = secrets.token_hex(16)
         assert self._encoder is not None
         self.session.send(self._encoder.encode(batch, nonce))
-        yield from self._replies(Decoder(batch, nonce), _patience(batch))
+        yield from self._replies(Decoder(batch, nonce), self._patience(batch))
+
+    def _attached(self, batch: Batch, nonce: str, told: set[object]) -> Iterator[Reply]:
+        """Yield what the journal of a batch tells beyond what was told, though the link may break again and again."""
+        for left in reversed(range(ATTACH_TRIES)):
+            try:
+                for reply in self._journal(batch, nonce):
+                    if _key(reply) not in told:
+                        told.add(_key(reply))
+                        yield reply
+            except LinkLost:
+                if not left:
+                    raise
+                self._reconnect()
+            else:
+                return
 
     def _journal(self, batch: Batch, nonce: str) -> Iterator[Reply]:
         """Wait until the batch that lost its link is over, and yield what it wrote down."""
         assert self._encoder is not None
         self.session.send(self._encoder.encode(Batch(attach=batch.name), nonce))
-        for reply in self._replies(Decoder(batch, nonce), _patience(batch)):
+        for reply in self._replies(Decoder(batch, nonce), self._patience(batch)):
             # The looks after the steps are not in the journal: the engine looks again.
             yield Ended("attached") if isinstance(reply, Ended) else reply
 
@@ -134,6 +158,11 @@ class SshTransport:
                 raise LinkLost("the device's shell ended")
             yield from decoder.feed(data)
 
+    def _patience(self, batch: Batch) -> float:
+        if not batch.steps:
+            return self._hasty or LOOK_PATIENCE
+        return max((effect.timeout for step in batch.steps for effect in step.effects), default=0) + STEP_GRACE
+
     def _open(self) -> None:
         if self._encoder is None:
             self.session.open()
@@ -141,10 +170,13 @@ class SshTransport:
 
     def _reconnect(self) -> None:
         self._encoder = None
+        if self._hasty is not None:
+            self.session.close()
+            raise Unreachable("the connection broke")
         for left in reversed(range(RECONNECT_TRIES)):
             try:
                 self.session.reconnect()
-            except (Unreachable, LinkLost) as error:
+            except (Unreachable, LinkLost, HungUp) as error:
                 if not left:
                     raise Unreachable(f"the connection broke and could not be made again: {error}") from error
                 time.sleep(RETURN_PAUSE)
@@ -177,11 +209,6 @@ class SshTransport:
                 self.session.make_folder(self._staging)
             self.session.put(upload.source(), f"{self._staging}/{upload.sha256}", self._sent)
             self._uploaded.add(upload.sha256)
-
-
-def _patience(batch: Batch) -> float:
-    longest = max((effect.timeout for step in batch.steps for effect in step.effects), default=0)
-    return longest + STEP_GRACE if batch.steps else LOOK_PATIENCE
 
 
 def _key(reply: Reply) -> object:

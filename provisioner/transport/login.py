@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import paramiko
 from paramiko.auth_strategy import AuthFailure, AuthResult, AuthSource, AuthStrategy, InMemoryPrivateKey, Password
 
-from provisioner.errors import Refused
+from provisioner.errors import HungUp, Refused
 from provisioner.transport.hostkeys import HostKey
 
 if TYPE_CHECKING:
@@ -34,12 +34,14 @@ class Attempts:
     user: str
     tried: list[str] = field(default_factory=list)
     accepted: tuple[str, ...] = ()
+    hung_up: bool = False
 
     def refusal(self, place: str) -> Refused:
         """Return the message for a login that did not succeed."""
         tried = "; ".join(self.tried) or "nothing: no key file, no key in an agent, no password"
         accepts = f"; the server accepts {', '.join(self.accepted)}" if self.accepted else ""
-        return Refused(
+        kind = HungUp if self.hung_up else Refused
+        return kind(
             f"{place} refused to log in {self.user}. Tried: {tried}{accepts}",
             hint="give the right user (-u), a key (--private-key) or a password (-k)",
         )
@@ -95,6 +97,7 @@ class Login(AuthStrategy):
         except paramiko.SSHException:
             if not transport.is_active():
                 self.attempts.tried.append(f"{self._labels[id(source)]} (then it hung up)")
+                self.attempts.hung_up = True
                 raise AuthFailure(result=AuthResult(strategy=self)) from None
             self.attempts.tried.append(self._labels[id(source)])
         else:

@@ -86,6 +86,18 @@ class Sshd:
         """Return the process ids that serve connections now."""
         return _children(self.process.pid)
 
+    def cut(self) -> set[int]:
+        """Kill what serves the connections, as a link that is lost; return what it was. Shells go on."""
+        found = set(self.connections())
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return found
+
+    def shells(self, connection: int) -> list[int]:
+        """Return the process ids of what runs over a connection."""
+        return _children(connection)
+
     def drop(self) -> None:
         """Kill what serves the connections, as a power cut would; the server itself stays."""
         for pid in self.connections():

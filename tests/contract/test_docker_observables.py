@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provisioner.jetson.observed import Facts, FactsState, derive, fact_names, table_row
+from provisioner.jetson.observed import Facts, FactsState, FullFacts, FullFactsState, derive, fact_names
 from provisioner.model import Observable, Unknown, View
 from provisioner.observables.docker import (
     Container,
@@ -19,7 +20,7 @@ from provisioner.observables.docker import (
 )
 from provisioner.observables.image import ContainerImage, ImageState, ImageUsers
 from provisioner.observables.package import Package, PackageState
-from provisioner.observables.preflight import Clock, DiskSpace, SpaceState
+from provisioner.observables.preflight import Clock, DiskSpace, Names, NamesState, SpaceState
 from provisioner.shell import with_needs, words
 
 if TYPE_CHECKING:
@@ -228,6 +229,36 @@ def test_the_clock_is_told_and_not_compared(shell: list[str], root: Path) -> Non
     assert Clock.state.parse(text).render() == ""
 
 
+def test_names_that_do_not_resolve_are_told(shell: list[str], root: Path) -> None:
+    """Of each list of names those are told that getent does not find; nothing of it is compared."""
+    program = root / "bin" / "getent"
+    program.write_text('#!/bin/sh\ncase $2 in *.good) echo "192.0.2.1 $2" ;; *) exit 2 ;; esac\n')
+    program.chmod(0o755)
+    texts = look(shell, root, Names(("a.good", "b.bad", "c.bad")), Names(("a.good",)), Names(("b.bad; false",)))
+    assert [NamesState.parse(text).lost for text in texts] == [("b.bad", "c.bad"), (), ("b.bad;", "false")]
+    assert {NamesState.parse(text).render() for text in texts} == {""}
+
+
+def test_names_are_not_asked_for_where_a_file_says_that_all_is_there(shell: list[str], root: Path) -> None:
+    """A device that is done is not kept waiting by a resolver; one that is not waits a few seconds at most."""
+    program = root / "bin" / "getent"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    (root / "done").touch()
+    began = time.monotonic()
+    texts = look(shell, root, Names(("a.lan",), str(root / "done")), Names(("b.lan",), str(root / "not-done")))
+    assert [NamesState.parse(text).lost for text in texts] == [None, ("b.lan",)]
+    assert time.monotonic() - began < 30
+
+
+def test_a_device_without_getent_tells_nothing_of_names(shell: list[str], root: Path) -> None:
+    """Where nobody can be asked, nothing is known, and nothing is claimed."""
+    probe = "".join(script.definition for script in with_needs([Names.probe]))
+    command = [shutil.which(shell[0]) or shell[0], *shell[1:], "-c", f"next() {{ :; }}\n{probe}\nprobe_names '' x.bad"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": str(root / "none")}, check=True)
+    assert NamesState.parse(done.stdout).lost is None
+
+
 def test_facts_come_back_as_they_were_rendered(shell: list[str], root: Path) -> None:
     """What is kept of the last run is what a look tells, without the clock; both derive the same variables."""
     (text,) = look(shell, root, Facts())
@@ -238,7 +269,16 @@ def test_facts_come_back_as_they_were_rendered(shell: list[str], root: Path) -> 
     assert kept.clock is None
     assert derive(kept) == derive(state)
     assert set(derive(state)) == fact_names()
-    assert table_row(state)["kind"] == state.facts.kind
+
+
+def test_full_facts_are_facts_with_what_is_not_compared(shell: list[str], root: Path) -> None:
+    """What `provision facts` asks for is the same state as every run's, and Docker's answers lie beside it."""
+    (text,) = look(shell, root, FullFacts())
+    (plain,) = look(shell, root, Facts())
+    state = FullFactsState.parse(text)
+    assert state.render() == FactsState.parse(plain).render()
+    assert state.more.docker.answers == (state.details["docker_answers"] == "yes")
+    assert state.more.clock is not None
 
 
 def test_a_planned_engine_implies_a_daemon() -> None:

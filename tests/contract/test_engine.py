@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -123,6 +122,19 @@ def test_what_a_device_says_is_never_rendered(run: Any) -> None:
 """
     run(text)
     assert (run.top / "a").read_text() == "{{ 7 * 7 }}"
+
+
+def test_what_would_have_been_skipped_is_not_left_undone(run: Any) -> None:
+    """After a failure those tasks are named that would have been done, or of which that cannot be told any more."""
+    text = """
+  tasks:
+    - {name: a, command: "false"}
+    - {name: b, copy: {dest: TOP/b, content: x}, when: 1 > 2}
+    - {name: c, copy: {dest: TOP/c, content: x}, when: later is changed}
+    - {name: d, copy: {dest: TOP/d, content: x}, register: later}
+    - {name: e, copy: {dest: "{{ item }}", content: x}, loop: []}
+"""
+    assert run(text).finished.not_done == ("c", "d")
 
 
 def test_changed_and_failed_are_what_the_play_says(run: Any) -> None:
@@ -327,8 +339,7 @@ def test_a_link_that_breaks_does_not_break_the_run(run: Any, sshd: Sshd) -> None
 
     def cut() -> None:
         wait_for(run.top / "begun")
-        for pid in sshd.connections():
-            os.kill(pid, signal.SIGKILL)
+        sshd.cut()
 
     cutter = threading.Thread(target=cut)
     cutter.start()
@@ -337,6 +348,30 @@ def test_a_link_that_breaks_does_not_break_the_run(run: Any, sshd: Sshd) -> None
     assert told.statuses == ["changed", "changed"], told.lost
     assert (run.top / "log").read_text() == "done\n"
     assert (run.top / "after").read_text() == "out"
+
+
+def test_a_link_that_breaks_again_while_the_batch_is_waited_for(run: Any, sshd: Sshd) -> None:
+    """Cut a second time while the controller waits for the batch to end, the run still ends as if nothing had been."""
+    text = """
+  tasks:
+    - {name: slow, shell: "touch TOP/begun; while [ ! -e TOP/cut ]; do sleep 0.1; done; echo done >>TOP/log"}
+    - {name: after, copy: {dest: TOP/after, content: x}}
+"""
+
+    def cut() -> None:
+        wait_for(run.top / "begun")
+        before = sshd.cut()
+        while not any(sshd.shells(pid) for pid in set(sshd.connections()) - before):
+            time.sleep(0.02)
+        sshd.cut()
+        (run.top / "cut").touch()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    told = run(text)
+    cutter.join()
+    assert told.statuses == ["changed", "changed"], told.lost
+    assert (run.top / "log").read_text() == "done\n"
 
 
 def test_a_large_file_travels_beside_the_script(run: Any, tmp_path: Path) -> None:

@@ -91,6 +91,31 @@ def test_a_jetson_is_seen_as_it_is(root: Path, shell: list[str]) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize("smi", ["echo 'NVIDIA-SMI has failed because'; exit 9", "exit 6", None])
+def test_a_gpu_whose_driver_does_not_answer_is_one(root: Path, shell: list[str], smi: str | None) -> None:
+    """On a PC the bus tells of NVIDIA's GPU, be nvidia-smi broken or missing; its sound, and other cards, are none."""
+    shutil.rmtree(root / "proc")
+    for name in ("etc/nv_tegra_release", "sys/devices/soc0/family", "bin/nvidia-smi"):
+        (root / name).unlink()
+    if smi is not None:
+        (root / "bin/nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
+        (root / "bin/nvidia-smi").chmod(0o755)
+    cards = {"0000:00:02.0": ("0x8086", "0x030000"), "0000:01:00.1": ("0x10de", "0x040300")}
+    for address, (vendor, kind) in cards.items():
+        _card(root, address, vendor, kind)
+    assert parse_facts(look(root, shell))["nvidia_smi"] == ""
+    _card(root, "0000:01:00.0", "0x10de", "0x030000")
+    assert parse_facts(look(root, shell))["nvidia_smi"] == "NVIDIA GPU"
+
+
+def _card(root: Path, address: str, vendor: str, kind: str) -> None:
+    folder = root / "sys/bus/pci/devices" / address
+    folder.mkdir(parents=True)
+    (folder / "vendor").write_text(f"{vendor}\n")
+    (folder / "class").write_text(f"{kind}\n")
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 def test_two_looks_agree(root: Path, shell: list[str]) -> None:
     """Nothing but the volatile fields differs between two looks, nor between two shells."""
     assert steady(look(root, shell)) == steady(look(root, SHELLS[0]))

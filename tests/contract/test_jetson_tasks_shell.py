@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from provisioner.jetson.failures import explain
 from provisioner.shell import Script, Value, with_needs, words
 from provisioner.tasks.docker_runtime import SET_DOCKER
 from provisioner.tasks.jetson_image import PULL_IMAGE, RECORD_IMAGE, REMOVE_IMAGE
@@ -301,22 +302,25 @@ def test_a_pull_that_breaks_off_is_tried_again(device: Device) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "told", "tries"),
+    ("why", "meaning", "tries"),
     [
-        ("write /x: no space left on device", "the disk is full", "1\n"),
-        ("unauthorized: authentication required", "docker logout", "1\n"),
+        ("write /x: no space left on device", "disk-full", "1\n"),
+        ("unauthorized: authentication required", "unauthorized", "1\n"),
         ("x509: certificate has expired or is not yet valid", "clock", "3\n"),
-        ("dial tcp: lookup nvcr.io on 127.0.0.53:53: i/o timeout", "does not resolve", "3\n"),
+        ("dial tcp: lookup nvcr.io on 127.0.0.53:53: i/o timeout", "names", "3\n"),
+        ("error pulling image: read tcp: connection reset by peer", "pull-broken", "3\n"),
     ],
 )
-def test_a_pull_that_fails_says_what_it_means(device: Device, why: str, told: str, tries: str) -> None:
-    """The end of Docker's own words is shown, with what it means; what no second try mends is tried once."""
+def test_a_pull_that_fails_is_explained(device: Device, why: str, meaning: str, tries: str) -> None:
+    """The end of Docker's own words is shown, and means something; what no second try mends is tried once."""
     device.write("breaks", "9")
     device.write("why", f"{why}\n")
     done = pull(device)
     assert done.returncode == 1
     assert why in done.stderr
-    assert told in done.stderr
+    known = explain(done.stderr)
+    assert known is not None
+    assert known.id == meaning
     assert device.read("pulls") == tries
     assert "tag" not in device.read("log")
 

@@ -177,7 +177,15 @@ def test_a_dry_run_leaves_no_trace(tmp_path: Path, simulate: str) -> None:
 def test_every_kind_of_look_has_an_answer_that_reads_back(tmp_path: Path, simulate: str) -> None:
     """`parse` takes what is told of any observable, and renders the same text."""
     box = device(tmp_path, simulate)
-    names = {"path": "/etc/hosts", "name": "docker.io", "action": "install", "reference": "x:y", "id": "", "digest": ""}
+    names: dict[str, Any] = {
+        "names": ("nvcr.io",),
+        "path": "/etc/hosts",
+        "name": "docker.io",
+        "action": "install",
+        "reference": "x:y",
+        "id": "",
+        "digest": "",
+    }
     for kind in observable_types().values():
         wanted = getattr(kind, "__dataclass_fields__", {})
         thing = kind(**{name: names[name] for name in wanted if name in names})
@@ -390,7 +398,7 @@ def test_a_prediction_about_the_daemon_is_checked(tmp_path: Path) -> None:
 
 
 def test_an_image_is_one_under_all_its_names(tmp_path: Path) -> None:
-    """By digest an image is found whatever it is called, with one id; without a daemon none is seen."""
+    """By digest an image is found whatever it is called, with one id; without its daemon nobody knows of any."""
     box = device(tmp_path, NANO)
     name = "sha256:" + "a" * 64
     pinned, tagged = ContainerImage(f"nvcr.io/nvidia/x@{name}"), ContainerImage("nvcr.io/nvidia/x:1")
@@ -400,8 +408,13 @@ def test_an_image_is_one_under_all_its_names(tmp_path: Path) -> None:
     assert image == seen(box, tagged) == seen(box, pinned)
     assert (image.tags, image.digests) == (("nvcr.io/nvidia/x:1",), (pinned.reference,))
     assert done(box, leaving(Unit("docker"), UnitState(load_state="loaded", active_state="inactive"))).rc == 0
-    assert seen(box, pinned) == ImageState()
+    assert seen(box, pinned) == ImageState(answers=False)
     assert done(box, leaving(ContainerImage("y:2"), later)).rc == 1
+
+
+def test_without_docker_an_image_is_absent(tmp_path: Path) -> None:
+    """Where no engine is installed there is nobody to ask, and no image either."""
+    assert seen(device(tmp_path, ORIN), ContainerImage(PYTORCH)) == ImageState()
 
 
 @pytest.fixture(scope="module")

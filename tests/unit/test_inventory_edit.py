@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provisioner.errors import InputError
@@ -412,6 +412,8 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\ufeff\ufffe\uf
 
 
 @settings(deadline=None)
+@example("\x85")
+@example("\u2028\U000e0001")
 @given(
     st.recursive(TEXTS | st.integers() | st.booleans() | st.none(), lambda one: st.lists(one, max_size=3), max_leaves=5)
 )

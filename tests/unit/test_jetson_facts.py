@@ -131,10 +131,12 @@ def test_a_module_is_told_by_its_part_number(compatible: str, module: str | None
             {"kernel_arch": "aarch64", "compatible": "nvidia,tegra264", "nvidia_smi": "NVIDIA Thor, 595.78"},
             "jetson",
         ),
+        ({"kernel_arch": "aarch64", "nvidia_smi": "NVIDIA Thor, 595.78"}, "jetson"),
+        ({"kernel_arch": "aarch64", "nvidia_smi": "Orin (nvgpu), 540.4.0"}, "jetson"),
     ],
 )
 def test_kinds_are_told_apart(raw: dict[str, str], kind: str) -> None:
-    """A Jetson is one by tree, file or package, also where nvidia-smi answers; all others are what they are."""
+    """A Jetson is one by tree, file, package, or the name of its GPU; all others are what they are."""
     assert facts_from(raw).kind == kind
 
 

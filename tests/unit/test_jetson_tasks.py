@@ -30,10 +30,12 @@ from provisioner.observables.package import (
     Package,
     PackageState,
 )
-from provisioner.observables.preflight import Clock, ClockState, DiskSpace, SpaceState
+from provisioner.observables.preflight import Clock, ClockState, DiskSpace, Names, NamesState, SpaceState
 from provisioner.observables.unit import Unit, UnitRun, UnitState
 from provisioner.tasks.docker_runtime import CONFIG, DROP_IN, DockerRuntime
-from provisioner.tasks.jetson_image import RECORD, JetsonImage
+from provisioner.tasks.jetson_checks import UPGRADES
+from provisioner.tasks.jetson_common import RECORD
+from provisioner.tasks.jetson_image import JetsonImage
 from provisioner.tasks.jetson_packages import JetsonRuntimePackages, names_of, packages_of
 from provisioner.tasks.jetson_preflight import JetsonPreflight
 from provisioner.tasks.jetson_verify import JetsonVerify
@@ -45,6 +47,9 @@ NOW = 1_800_000_000
 OLD, NEW = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 REFERENCE = "docker.io/dustynv/l4t-pytorch:r36.4.0"
 NAME = "dustynv/l4t-pytorch:r36.4.0"
+APT, HUB = "repo.download.nvidia.com", "registry-1.docker.io"
+NAMES = Names((APT, HUB), unless=RECORD)
+NAMED = "nvcr.io/nvidia/pytorch:25.02-py3-igpu"
 DONE = b"""\
 {
     "runtimes": {
@@ -134,7 +139,7 @@ def device(*, held: bool = True, done: bool = True, **more: State) -> dict[Obser
     facts = jetson()
     row = packages_of(facts)
     assert row is not None
-    states: dict[Observable[Any], State] = {Package(name): PackageState() for name in names_of(row)}
+    states: dict[Observable[Any], State] = {Package(name): PackageState() for name in (*names_of(row), *UPGRADES)}
     if done:
         for name in ("docker.io", *row.parts):
             states[Package(name)] = installed("27.5.1-0ubuntu1" if name == "docker.io" else "1", hold=held)
@@ -146,6 +151,7 @@ def device(*, held: bool = True, done: bool = True, **more: State) -> dict[Obser
         Clock(): ClockState(epoch=NOW),
         DpkgLock(): DpkgLockState(),
         DiskSpace("/var/lib/docker"): SpaceState(free=100 * 10**9),
+        NAMES: NamesState(lost=()),
         ContainerImage(pin().pinned): present if done else ImageState(),
         ContainerImage(NAME): present if done else ImageState(),
         AptCache(): AptCacheState(lists=True, stamp=NOW, sources=0, now=NOW),
@@ -193,6 +199,12 @@ def test_a_device_that_is_done_is_asked_for_nothing(images: ImageCatalogue) -> N
         ({DpkgLock(): DpkgLockState(holder="process 7 (apt)")}, {}, "process 7 (apt) holds the lock", "wait"),
         ({}, {"apt_sources": "placeholder"}, "<SOC>", "deb https://repo.download.nvidia.com/jetson/t234 r36.4 main"),
         ({}, {"first_boot_pending": "yes"}, "first boot", "nv-oem-config"),
+        (
+            {Package(UPGRADES[0]): PackageState(status="half-configured", version="36.4.4")},
+            {},
+            "nvidia-l4t-bootloader is half-configured",
+            "dpkg --configure -a",
+        ),
     ],
 )
 def test_each_failure_has_its_cause_and_its_fix(
@@ -233,10 +245,61 @@ def test_room_is_asked_for_where_docker_keeps_its_images(images: ImageCatalogue)
     assert "/ssd has 1.0 GB free" in str(preflight(images, states).failed)
 
 
+def test_a_silent_daemon_is_no_missing_image(images: ImageCatalogue) -> None:
+    """Where Docker does not answer nobody knows whether the image is there: no room is asked for it, and that is told.
+
+    The daemon may be silent as a whole, or only when it was asked for the image.
+    """
+    silent = {ContainerImage(pin().pinned): ImageState(answers=False), DiskSpace("/var/lib/docker"): SpaceState(free=0)}
+    for daemon in (DockerState(present=True), READY):
+        planned = preflight(images, device() | {DockerDaemon(): daemon} | silent)
+        assert planned.failed is None
+        assert isinstance(planned.result["image_missing"], Unknown)
+        assert "Docker does not answer" in " ".join(planned.warnings)
+
+
+@pytest.mark.parametrize("task", [JetsonPreflight(image=NAMED), JetsonImage(image=NAMED), JetsonVerify(image=NAMED)])
+def test_an_image_of_another_name_is_not_taken_for_the_one_asked_for(images: ImageCatalogue, task: TaskType) -> None:
+    """Where the band is pinned to another image, none of the tasks counts, pulls or runs that one in its place."""
+    planned = plan(task, at(device(), record()), **given(images))
+    assert "was asked for by name" in str(planned.failed)
+    assert not planned.effects
+
+
+def test_a_registry_whose_name_does_not_resolve_is_a_warning(images: ImageCatalogue) -> None:
+    """It is told which of the names that are needed do not resolve; a proxy may know them all the same."""
+    planned = preflight(images, device(done=False) | {NAMES: NamesState(lost=(HUB,))})
+    assert planned.failed is None
+    assert f"{HUB} cannot be looked up" in " ".join(planned.warnings)
+    lost = {NAMES: NamesState(lost=(APT, HUB))}
+    (only,) = preflight(images, device() | {ContainerImage(pin().pinned): ImageState()} | lost).warnings
+    assert only.startswith(f"{HUB} cannot")
+    assert not preflight(images, device() | lost).warnings
+    assert not preflight(images, device(done=False) | {NAMES: NamesState(lost=None)}).warnings
+
+
+def test_names_are_asked_for_in_the_first_look(images: ImageCatalogue, tmp_path: Path) -> None:
+    """Before a registry was asked it is known whose names a device will need: they cost no look of their own."""
+    new = ImageCatalogue(tmp_path / "new.lock.yaml", registry=NoRegistry())
+    for known in (images, new):
+        assert NAMES in tuple(JetsonPreflight().looks_at(context(**given(known))))
+
+
+@pytest.mark.parametrize("state", ["missing", "commented"])
+def test_an_apt_list_without_nvidias_lines_is_a_warning(images: ImageCatalogue, state: str) -> None:
+    """The lines that should be there are told while a package of NVIDIA's is missing, and not afterwards."""
+    planned = preflight(images, device(done=False), jetson(apt_sources=state))
+    assert planned.failed is None
+    (told,) = planned.warnings
+    assert "nvidia-container-toolkit" in told
+    assert "deb https://repo.download.nvidia.com/jetson/t234 r36.4 main" in told
+    assert not preflight(images, device(), jetson(apt_sources=state)).warnings
+
+
 @pytest.mark.parametrize("task", [JetsonPreflight(), JetsonImage(), JetsonVerify()])
-def test_a_host_that_is_no_jetson_is_refused_with_the_reason(images: ImageCatalogue, task: TaskType) -> None:
-    """An x86 host is told what the refusal spares it, without a registry and without a look."""
-    planned = plan(task, View(), **given(images, facts_from({"kernel_arch": "x86_64"})))
+def test_a_host_that_nothing_runs_on_is_refused_with_the_reason(images: ImageCatalogue, task: TaskType) -> None:
+    """A host of a foreign architecture is told what the refusal spares it, without a registry and without a look."""
+    planned = plan(task, View(), **given(images, facts_from({"kernel_arch": "riscv64"})))
     assert "exec format error" in str(planned.failed)
     assert planned.hint
     assert not planned.effects
@@ -446,7 +509,8 @@ def test_a_silent_daemon_that_is_started_may_have_any_image(images: ImageCatalog
     states = device() | {DockerDaemon(): DockerState(present=True), ContainerImage(pin().pinned): silent}
     seen = at(states, file(CONFIG, DONE), absent(DROP_IN), folder("/etc/systemd/system/docker.service.d"))
     assert plan(DockerRuntime(), seen, **given(images)).effects
-    assert plan(JetsonVerify(), seen, **given(images)).failed
+    with pytest.raises(NotYetKnown, match="known once Docker answers"):
+        plan(JetsonVerify(), seen, **given(images))
     assert list(seen.assumed) == ["it"]
 
 
@@ -567,9 +631,6 @@ def test_on_a_device_without_docker_the_pull_is_announced(images: ImageCatalogue
     plan(JetsonRuntimePackages(), seen, **given(images))
     assert plan(JetsonImage(), seen, **given(images)).effects[0].script.name == "pull_image"
     assert list(seen.assumed) == ["it"]
-
-
-NAMED = "nvcr.io/nvidia/pytorch:25.02-py3-igpu"
 
 
 def test_an_image_that_was_asked_for_is_that_image_or_a_failure(images: ImageCatalogue) -> None:
@@ -697,6 +758,16 @@ def test_without_the_image_there_is_nothing_to_check(images: ImageCatalogue) -> 
     states = device() | {ContainerImage(pin().pinned): ImageState()}
     planned = plan(JetsonVerify(), at(states), **given(images))
     assert "provision apply" in str(planned.hint)
+
+
+@pytest.mark.parametrize("wanted", [None, NAME])
+def test_a_silent_daemon_says_nothing_of_the_image_to_check(images: ImageCatalogue, wanted: str | None) -> None:
+    """A daemon that was silent when it was asked for the image leaves that open; one that is silent now is told."""
+    states = device() | {ContainerImage(pin().pinned): ImageState(answers=False)}
+    with pytest.raises(NotYetKnown, match="known once Docker answers"):
+        plan(JetsonVerify(image=wanted), at(states), **given(images))
+    states |= {DockerDaemon(): DockerState(present=True)}
+    assert "no Docker that answers" in str(plan(JetsonVerify(image=wanted), at(states), **given(images)).failed)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from provisioner.errors import InputError, Source
 from provisioner.events import (
     Event,
+    Explanation,
     HostFinished,
     HostLost,
     Noted,
@@ -74,7 +75,7 @@ def test_the_document_tells_the_whole_run(tmp_path: Path) -> None:
         "state": "failed", "lost": None, "not_done": ["t"], "owed": ["h"], "batches": 3, "seconds": 2.5,
         "start_with": "docker run x",
     }  # fmt: skip
-    assert got["hosts"]["thor"]["lost"] == {"message": "no answer", "hint": "switch it on"}
+    assert got["hosts"]["thor"]["lost"] == {"message": "no answer", "hint": "switch it on", "explained": None}
     assert got["recap"]["thor"]["unreachable"] == 1
     assert got["notes"] == [{"host": "nano", "level": "warning", "message": "careful"}]
     assert got["plays"] == [{"play": "p", "hosts": ["nano", "thor"], "tasks": 3}]
@@ -92,6 +93,16 @@ def test_results_have_one_shape(tmp_path: Path) -> None:
         {"path": "/s", "secret": True, "diff": None},
     ]
     assert (results[1]["message"], results[1]["stderr"], results[1]["rc"]) == ("bad red", "why\ufffe", 3)
+
+
+def test_what_a_failure_means_is_told_to_programs(tmp_path: Path) -> None:
+    """An explanation has its id, cause, fix and sources, of a task as well as of a host that is lost."""
+    known = Explanation(id="disk-full", cause="the disk is full", fix="make room", sources=("a: b",))
+    told = {"id": "disk-full", "cause": "the disk is full", "fix": "make room", "sources": ["a: b"]}
+    gone = HostLost(host="thor", message="no answer", explained=known)
+    got = document(tmp_path / "run.json", RUN[0], done("failed", explained=known), done("failed"), gone)
+    assert [one["explained"] for one in got["results"]] == [told, None]
+    assert got["hosts"]["thor"]["lost"]["explained"] == told
 
 
 def test_secrets_are_in_no_document(tmp_path: Path) -> None:
@@ -156,17 +167,6 @@ FACTS: dict[str, dict[str, object]] = {
     "nano": {"jetpack": "4.6.4", "l4t": "32.7.4", "runtimes": ["runc", "nvidia"], "simulated": True},
     "thor": {"jetpack": "7.0", "model": "AGX \x1b[31mThor [bold]", "none": None},
 }
-
-
-def test_facts_as_a_table() -> None:
-    """Facts stand below their host, cleaned, and never read as markup."""
-    stream = io.StringIO()
-    print_facts(FACTS, stream)
-    text = stream.getvalue()
-    assert [line.split() for line in text.splitlines() if "jetpack" in line] == [["jetpack", "4.6.4", "7.0"]]
-    assert "AGX Thor [bold]" in text
-    assert "runc, nvidia" in text
-    assert "\x1b" not in text
 
 
 def test_facts_of_many_hosts_are_told_in_parts() -> None:

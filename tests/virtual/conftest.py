@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
+sys.path += [str(Path(__file__).parents[1] / name) for name in ("e2e", "contract")]
 from user import User
 
 if TYPE_CHECKING:

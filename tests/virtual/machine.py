@@ -7,14 +7,15 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from provisioner.lab.places import alive, read_json
+from provisioner.lab.places import alive, read_json, write_json
 from provisioner.lab.virtual.machine import Agent, attach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from user import User
@@ -65,6 +66,24 @@ class Jetson:
         """Return every file that is kept on the disk: kind, mode, owner, size, time of its content."""
         lines = [line.partition("\t") for line in self.run(f"{LIST}; {FOLDERS}").splitlines()]
         return {path: told for path, _, told in lines if not path.startswith(NOISE)}
+
+    @property
+    def port(self) -> int:
+        """Return the port that leads to its SSH server."""
+        return int(read_json(self.lab / "lab.json")["ports"][self.name])
+
+    @contextmanager
+    def behind(self, port: int) -> Iterator[None]:
+        """Let the lab tell meanwhile that the machine is reached through another port."""
+        facts, known = read_json(self.lab / "lab.json"), self.folder / "known_hosts"
+        line = known.read_text()
+        write_json(self.lab / "lab.json", {**facts, "ports": {**facts["ports"], self.name: port}})
+        known.write_text(line + line.replace(f":{facts['ports'][self.name]} ", f":{port} "))
+        try:
+            yield
+        finally:
+            write_json(self.lab / "lab.json", facts)
+            known.write_text(line)
 
     def docker(self, form: str) -> str:
         """Return what `docker info` tells in a form."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from machine import INVENTORY, Jetson, changed_files
+from proxy import Proxy
 
 if TYPE_CHECKING:
     from user import Ended, User
@@ -136,6 +137,17 @@ def test_a_second_apply_changes_and_restarts_nothing(story: Story, host: str) ->
     assert report["batches"] == len(HOSTS)
     before, after = story.starts[host]
     assert before == after
+
+
+@pytest.mark.parametrize(("host", "most"), [("nano6", 8), ("xavier5", 9)])
+def test_a_run_with_nothing_to_do_takes_few_round_trips(story: Story, host: str, most: int) -> None:
+    """Counted on the wire after TCP's handshake, login and look are done within the figure; a password adds one."""
+    with Proxy(story.machines[host].port) as proxy:
+        with story.machines[host].behind(proxy.port):
+            ended = story.user.run("apply", INVENTORY, "-l", host)
+        assert ended.code == 0, ended.all
+        assert "0 changed" in ended.out
+        assert 0 < proxy.trips <= most
 
 
 @pytest.mark.parametrize("host", HOSTS)

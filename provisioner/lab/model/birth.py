@@ -67,7 +67,7 @@ def _users(device: Device, table: str) -> None:
 
 
 def _folders(device: Device) -> None:
-    merged = str(device.found.data["ubuntu"]) != _OLD
+    merged = str(device.found.data.get("ubuntu")) != _OLD
     for path in _FOLDERS:
         _folder(device, path, _MODES.get(path, "0755"))
     for name in _MERGED:

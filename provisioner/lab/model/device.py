@@ -38,8 +38,10 @@ def told(state: State) -> str:
     lines = [state.render()] if state.render() else []
     for f in dataclasses.fields(state):
         value = getattr(state, f.name)
-        if f.metadata.get("attached") and value is not None and not isinstance(value, Unknown):
-            lines.append(f".{f.name}={_word(value)}")
+        if not f.metadata.get("attached") or value is None or isinstance(value, Unknown):
+            continue
+        named = {f"{f.name}_{key}": one for key, one in value.items()} if isinstance(value, dict) else {f.name: value}
+        lines += [f".{name}={_word(one)}" for name, one in named.items()]
     return "\n".join(lines)
 
 

@@ -116,7 +116,8 @@ def _of_image(device: Device, effect: Effect, image: ContainerImage, _state: Ima
         other = device.held(ContainerImage(there))
         if other is not None and other.present and there.endswith(f"@{digest}"):
             return {"id": other.id, "architecture": other.architecture}
-    return {"id": image_id(device.registry, name), "architecture": "arm64"}
+    architecture = str(device.found.data["architecture"])
+    return {"id": image_id(device.registry, name, architecture), "architecture": architecture}
 
 
 _TELLERS: Mapping[type[Observable[Any]], Callable[[Device, Effect, Any, Any], Known]] = {

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from provisioner.jetson.observed import Facts, FactsState
-from provisioner.lab import USER
+from provisioner.jetson.observed import Facts, FactsState, FullFacts, FullFactsState
+from provisioner.jetson.watched import HostVitals, VitalsState
+from provisioner.lab import USER, catalogue
 from provisioner.lab.standins import images
+from provisioner.observables.accelerator import NvidiaGpus, RockchipNpu
 from provisioner.observables.boot import BootId, BootState
 from provisioner.observables.docker import ENGINES, ContainersState, DockerDaemon, DockerState, RunningContainers
 from provisioner.observables.file import File
@@ -24,13 +26,14 @@ from provisioner.observables.package import (
     Package,
     PackageState,
 )
-from provisioner.observables.preflight import Clock, ClockState, DiskSpace, SpaceState
+from provisioner.observables.preflight import Clock, ClockState, DiskSpace, Names, NamesState, SpaceState
 from provisioner.observables.unit import Unit, UnitRun, UnitsStale, UnitsStaleState, UnitState
 from provisioner.observables.user import Group, GroupState, User, UserState
 from provisioner.tasks.tree import Tree, TreeState
 from provisioner.wire.owed import Owed, OwedState
 
-from . import apt
+from . import accelerators, apt
+from .details import details
 from .files import READ, may, shown
 
 if TYPE_CHECKING:
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from .device import Device
 
 OWN_RUNTIMES = ("io.containerd.runc.v2", "runc")
-PAGE = 4096
 
 
 def look(device: Device, thing: Observable[Any], reader: str = "root") -> State:
@@ -121,6 +123,11 @@ def _space(device: Device, _space: DiskSpace) -> SpaceState:
     return SpaceState(free=shutil.disk_usage(Path(device.lock).parent).free)
 
 
+def _names(_device: Device, _names: Names) -> NamesState:
+    """A model has no network: the lab's registry stands for all there is."""
+    return NamesState(lost=())
+
+
 # Docker.
 
 
@@ -152,9 +159,9 @@ def _containers(device: Device, _running: RunningContainers) -> ContainersState:
 
 
 def _image(device: Device, image: ContainerImage) -> ImageState:
-    """By digest an image counts under whatever name it came; without its daemon nobody sees it."""
+    """By digest an image counts under whatever name it came; an engine whose daemon is down tells of none."""
     if device.disk.docker is None:
-        return ImageState()
+        return ImageState(answers=False if engine_version(device) else None)
     states = {name: device.held(ContainerImage(name)) for name in device.names(ContainerImage.kind)}
     there = {name: state for name, state in states.items() if state is not None and state.present}
     names = (image.reference, *_of_digest(there, image.reference))
@@ -178,23 +185,24 @@ def _facts(device: Device, _facts: Facts) -> FactsState:
     account = device.held(User(USER)) or UserState()
     raw = {
         "hostname": device.text("/etc/hostname").strip(),
-        "kernel_arch": "aarch64",
-        "userland_arch": "arm64",
+        "kernel_arch": str(device.found.data["machine"]),
+        "userland_arch": str(device.found.data["architecture"]),
         "kernel": str(device.found.data["kernel"]),
         **_system(device),
         "model": str(device.found.data["model"]),
         "compatible": "|".join(device.found.data["compatible"]),
         "release_line": (device.text("/etc/nv_tegra_release").splitlines() or [""])[0],
         **{f"l4t_{part}": _version(device, f"nvidia-l4t-{part}") for part in ("core", "kernel")},
-        "memory_kb": _memory(device),
+        "memory_kb": str(device.found.data["memory_kb"]),
         "first_boot_pending": "yes" if device.standing("/etc/nv/nvfirstboot").exists else "no",
-        "page_size": str(PAGE),
+        "page_size": str(device.found.data.get("page_size", catalogue.PAGE)),
         "apt_sources": _sources(device.text("/etc/apt/sources.list.d/nvidia-l4t-apt-source.list")),
         "machine_id": device.text("/etc/machine-id").strip(),
         "init": "systemd",
         "login_user": USER,
         "login_uid": str(account.uid or ""),
         "login_home": str(account.home or ""),
+        "nvidia_smi": _gpu(device, "name", "driver"),
     }
     return FactsState(raw=raw, clock=int(time.time()))
 
@@ -211,10 +219,19 @@ def _version(device: Device, package: str) -> str:
     return str(state.version) if state and state.version else ""
 
 
-def _memory(device: Device) -> str:
-    """Return KiB, by the line of tegrastats that was recorded of such a device."""
-    found = re.search(r"RAM \d+/(\d+)MB", str(device.found.data.get("tegrastats", "")))
-    return str(int(found[1]) * 1024) if found else ""
+def _gpu(device: Device, *names: str) -> str:
+    row = device.found.data.get("nvidia_smi")
+    return ", ".join(str(row[name]) for name in names) if row else ""
+
+
+def _full_facts(device: Device, asked: FullFacts) -> FullFactsState:
+    plain = _facts(device, asked)
+    return FullFactsState(raw=plain.raw, clock=plain.clock, details=details(device, _docker(device, DockerDaemon())))
+
+
+def _vitals(device: Device, _vitals: HostVitals) -> VitalsState:
+    told = details(device, _docker(device, DockerDaemon()))
+    return VitalsState(now={**told, "memory_kb": str(device.found.data["memory_kb"])})
 
 
 def _sources(text: str) -> str:
@@ -236,8 +253,13 @@ _TOLD: Mapping[type[Observable[Any]], Callable[[Any, Any], State]] = {
     DiskSpace: _space,
     DockerDaemon: _docker,
     Facts: _facts,
+    FullFacts: _full_facts,
     Group: _group,
+    HostVitals: _vitals,
+    Names: _names,
+    NvidiaGpus: accelerators.gpus,
     Package: _package,
+    RockchipNpu: accelerators.npu,
     RunningContainers: _containers,
     Tree: _tree,
     Unit: _unit,
@@ -245,5 +267,17 @@ _TOLD: Mapping[type[Observable[Any]], Callable[[Any, Any], State]] = {
     User: _user,
 }
 
-COMPUTED = (AptTransaction, BootId, Clock, DiskSpace, DockerDaemon, Facts, Owed, RunningContainers, Tree, UnitsStale)
+COMPUTED = (
+    AptTransaction,
+    BootId,
+    Clock,
+    DiskSpace,
+    DockerDaemon,
+    Facts,
+    Names,
+    Owed,
+    RunningContainers,
+    Tree,
+    UnitsStale,
+)
 """What follows from other things, and is therefore never kept."""

@@ -12,13 +12,12 @@ from provisioner.lab.standins import images
 
 from .device import CannotBe
 
-ARCHITECTURE = "arm64"
 PATIENCE = 30.0
 NOT_FOUND = 404
 INDEXES = ("index.v1+json", "manifest.list.v2+json")
 
 
-def image_id(registry: str | None, reference: str) -> str:
+def image_id(registry: str | None, reference: str, architecture: str) -> str:
     """Return the id of the image that a reference by digest names; CannotBe where the registry has none for a device.
 
     Without a registry, the id is made of the name.
@@ -28,9 +27,9 @@ def image_id(registry: str | None, reference: str) -> str:
     _, path, tag, digest = images.split(reference)
     kind, manifest = _manifest(registry, path, digest or tag, reference)
     if kind.endswith(INDEXES):
-        fitting = [one["digest"] for one in manifest["manifests"] if one["platform"]["architecture"] == ARCHITECTURE]
+        fitting = [one["digest"] for one in manifest["manifests"] if one["platform"]["architecture"] == architecture]
         if not fitting:
-            raise CannotBe(f"no matching manifest for linux/{ARCHITECTURE} in the manifest list entries")
+            raise CannotBe(f"no matching manifest for linux/{architecture} in the manifest list entries")
         _, manifest = _manifest(registry, path, fitting[0], reference)
     return str(manifest["config"]["digest"])
 

@@ -48,6 +48,7 @@ _FLAGS = {
     "-V": "",
     "--print-uris": "",
 }
+_NVIDIA = ("nvidia.com/jetson/common", "nvidia.github.io/libnvidia-container")
 _LOCK = "/var/lib/dpkg/lock-frontend"
 _HELD_BY = f"{state.DISK}/dpkg-lock-held-by"  # "PID (NAME)": written by whoever wants to see a busy dpkg
 
@@ -103,8 +104,9 @@ class _World:
 
     def source(self, name: str) -> str:
         if self.packages.get(name, {}).get("from") == "nvidia":
-            return "NVIDIA Jetson/common:" + str(self.device["release"]).split()[1].lower()
-        return f"Ubuntu:{self.device['ubuntu']}"
+            release = str(self.device["release"]).split()
+            return f"NVIDIA Jetson/common:{release[1].lower()}" if release else "NVIDIA CORPORATION:bionic"
+        return f"Ubuntu:{self.device['ubuntu']}" if "ubuntu" in self.device else "Debian:stable"
 
 
 def _nvidia_listed() -> bool:
@@ -112,7 +114,7 @@ def _nvidia_listed() -> bool:
     for name in ["/etc/apt/sources.list", *(f"{folder}/{entry}" for entry in sorted(os.listdir(folder)))]:  # noqa: PTH208
         try:
             with open(name, encoding="utf-8") as file:  # noqa: PTH123
-                if any(line.startswith("deb ") and "nvidia.com/jetson/common" in line for line in file):
+                if any(line.startswith("deb ") and any(site in line for site in _NVIDIA) for line in file):
                     return True
         except OSError:
             continue
@@ -357,7 +359,7 @@ def _simulate(world: _World, plan: Plan, *, purge: bool) -> None:
 
 
 def _architecture(world: _World, name: str) -> str:
-    return str(world.packages[name].get("architecture", "arm64"))
+    return str(world.packages[name].get("architecture") or state.device()["architecture"])
 
 
 def _apply(world: _World, plan: Plan, *, purge: bool) -> None:

@@ -9,8 +9,9 @@ from . import apt, state, systemd
 
 def main(_argv: list[str]) -> int:
     """Boot."""
-    database = state.database()
-    for name, entry in state.device()["packages"].items():
+    database, device = state.database(), state.device()
+    apt.bring({"commands": device["commands"]})
+    for name, entry in device["packages"].items():
         if state.installed(database.get(name)):
             apt.bring(entry)
     os.makedirs("/run/sshd", exist_ok=True)  # noqa: PTH103

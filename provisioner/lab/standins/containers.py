@@ -36,10 +36,10 @@ def run(words: list[str], values: dict[str, list[str]], flags: set[str], argv: l
     _check_runtime(runtime, live["config"])
     _check_network(values, live["environment"])
     command = _one(values, "--entrypoint").split() + words[1:] or image["config"].get("config", {}).get("Cmd", [])
-    if image["config"]["architecture"] != "arm64":
+    if image["config"]["architecture"] != state.device()["architecture"]:
         sys.stderr.write(
             f"WARNING: The requested image's platform (linux/{image['config']['architecture']}) does not match the "
-            "detected host platform (linux/arm64/v8) and no specific platform was requested\n"
+            f"detected host platform ({images.platform()}) and no specific platform was requested\n"
         )
         state.fail(1, f"exec {command[0]}: exec format error")
     if flags & {"-d", "--detach"}:
@@ -151,14 +151,14 @@ def _execute(  # noqa: PLR0917
     if command == ["true"]:
         return 0
     if command == ["uname", "-m"]:
-        print("aarch64")
+        print(state.device()["machine"])
         return 0
     return state.unknown(argv)
 
 
 def _environment(image: dict[str, Any], runtime: str, values: dict[str, list[str]]) -> dict[str, str]:
     labels = image["config"].get("config", {}).get("Labels", {})
-    gpu = state.device()["gpu"]
+    gpu = state.device().get("gpu", {"name": "", "capability": []})
     own = {
         "PATH": os.environ.get("PATH", ""),
         "HOME": "/root",

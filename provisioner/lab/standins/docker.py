@@ -146,7 +146,8 @@ def _show(argv: list[str], form: str, value: Any) -> None:
 
 def _docker_version(words: list[str], argv: list[str]) -> int:
     options = _Options(words, argv, "--format -f")
-    client = {"Version": _version(), "ApiVersion": "1.41", "Os": "linux", "Arch": "arm64"}
+    architecture = state.device()["architecture"]
+    client = {"Version": _version(), "ApiVersion": "1.41", "Os": "linux", "Arch": architecture}
     live = dockerd.running()
     server = client if live else None
     form = options.value("--format", "-f")
@@ -156,9 +157,9 @@ def _docker_version(words: list[str], argv: list[str]) -> int:
     if form and "Server" not in form:
         _show(argv, form, {"Client": client, "Server": server})
     elif not form:
-        print(f"Client:\n Version:           {_version()}\n OS/Arch:           linux/arm64")
+        print(f"Client:\n Version:           {_version()}\n OS/Arch:           linux/{architecture}")
     if live:
-        print(f"\nServer:\n Engine:\n  Version:          {_version()}\n  OS/Arch:          linux/arm64")
+        print(f"\nServer:\n Engine:\n  Version:          {_version()}\n  OS/Arch:          linux/{architecture}")
         return 0
     _no_daemon(["version"])
     return 1
@@ -181,9 +182,8 @@ def _info(words: list[str], argv: list[str]) -> int:
     ):
         print(f" {title}: {value[key]}")
     print(f" Runtimes: {' '.join(value['Runtimes'])}\n Default Runtime: {value['DefaultRuntime']}")
-    print(
-        f" Kernel Version: {value['KernelVersion']}\n Architecture: aarch64\n Docker Root Dir: {value['DockerRootDir']}"
-    )
+    print(f" Kernel Version: {value['KernelVersion']}\n Architecture: {value['Architecture']}")
+    print(f" Docker Root Dir: {value['DockerRootDir']}")
     print(" Simulation: true")
     for warning in value["Warnings"]:
         print(warning)
@@ -209,9 +209,9 @@ def _facts() -> dict[str, Any]:
         "Runtimes": {**own, **config.get("runtimes", {})},
         "DockerRootDir": config.get("data-root", "/var/lib/docker"),
         "KernelVersion": device["kernel"],
-        "OperatingSystem": f"Ubuntu {device['ubuntu']} LTS",
+        "OperatingSystem": f"Ubuntu {device['ubuntu']} LTS" if "ubuntu" in device else "Debian",
         "OSType": "linux",
-        "Architecture": "aarch64",
+        "Architecture": device["machine"],
         "CgroupDriver": "cgroupfs",
         "LoggingDriver": config.get("log-driver", "json-file"),
         "LiveRestoreEnabled": config.get("live-restore", False),
@@ -230,7 +230,7 @@ def _pull(words: list[str], argv: list[str]) -> int:
     if len(options.words) != 1 or options.flags & {"-a", "--all-tags"}:
         state.unknown(argv)
     return images.pull(
-        options.words[0], quiet=bool(options.flags), platform=options.value("--platform") or "linux/arm64/v8"
+        options.words[0], quiet=bool(options.flags), platform=options.value("--platform") or images.platform()
     )
 
 

@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:  # noqa: C901, PLR0911 - a table of verbs
     words = argv[1:]
     verb = words[0] if words else ""
     if verb == "--print-architecture":
-        print("arm64")
+        print(state.device()["architecture"])
         return 0
     if verb == "--print-foreign-architectures":
         return 0

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BLOBS = "/var/lib/docker/simulated-layers"
+_NO_DNS = f"{state.DISK}/no-dns"  # written by whoever wants to see a device whose names do not resolve
 _ACCEPT = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 )
+
+
+def platform() -> str:
+    """Return the platform whose images the device runs, as docker writes it."""
+    name = str(state.device()["architecture"])
+    return {"arm64": "linux/arm64/v8", "armhf": "linux/arm/v7"}.get(name, f"linux/{name}")
 
 
 def split(reference: str) -> tuple[str, str, str, str]:
@@ -225,12 +232,15 @@ class _Registry:
         return body
 
     def _get(self, path: str) -> tuple[int, str, bytes]:
+        host = self._shown.split("/")[0]
+        if os.path.exists(_NO_DNS):  # noqa: PTH110
+            raise Refused(f'Get "https://{host}/v2/": dial tcp: lookup {host} on 127.0.0.53:53: i/o timeout')
         try:
             self._connection.request("GET", f"{self._base}/{path}", headers={"Accept": _ACCEPT})
             reply = self._connection.getresponse()
             return reply.status, reply.getheader("Content-Type", ""), reply.read()
         except OSError as error:
-            raise Refused(f'Get "https://{self._shown.split("/")[0]}/v2/": {error}') from error
+            raise Refused(f'Get "https://{host}/v2/": {error}') from error
 
 
 def tag(source: str, target: str) -> int:

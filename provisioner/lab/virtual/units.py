@@ -20,7 +20,7 @@ from provisioner.lab import catalogue, keys
 from provisioner.lab.places import free_port
 from provisioner.lab.virtual import images, needs, packages
 from provisioner.lab.virtual.base import Base, base, base_key, cache, digest, made_once
-from provisioner.lab.virtual.machine import BOOT, MEMORY, SERVICES, Firmware, Machine, Ports
+from provisioner.lab.virtual.machine import BOOT, HARDWARE, KERNEL_WORDS, MEMORY, SERVICES, Firmware, Machine, Ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +71,7 @@ def stock(simulates: Iterable[str], say: Say) -> Stock:
 
 def _born(ground: Base, model: catalogue.Model, repository: Path, say: Say) -> Path:
     entries = packages.nvidia(model)
-    folder = cache() / f"{model.id}-{digest(base_key(), model.data, entries, Path(__file__))}"
+    folder = cache() / f"{model.id}-{digest(base_key(), model.data, entries, HARDWARE, KERNEL_WORDS, Path(__file__))}"
     if not folder.exists():
         needs.require(build=True)
         with made_once(folder) as draft:

@@ -7,5 +7,6 @@ rm -rf /etc/apt/sources.list.d/* /var/lib/apt/lists/*
 mkdir -p /var/lib/apt/lists/partial
 printf '/dev/vda / ext4 defaults 0 1\n' >/etc/fstab
 printf 'nameserver 10.0.2.3\n' >/etc/resolv.conf
-systemctl mask --now apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer dpkg-db-backup.timer fstrim.timer
+systemctl mask --now apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
+  dpkg-db-backup.timer fstrim.timer systemd-networkd-wait-online.service
 systemctl enable --now systemd-networkd.service
