@@ -25,11 +25,12 @@ Point = str
 
 INVENTORY = "inventory/virtual.yaml"
 NOISE = (
+    "/home/nvidia/.sudo_as_admin_successful",
     "/var/log/", "/var/lib/systemd/", "/var/lib/sudo/", "/tmp/", "/var/tmp/", "/var/lib/private/",
     "/var/lib/containerd/",
     "/var/lib/dhcp", "/var/cache/ldconfig/", "/var/lib/docker-data/network/files/", "/var/lib/docker-data/buildkit/",
 )  # fmt: skip
-"""What a machine that is left alone writes by itself."""
+"""What a machine writes by itself: left alone, or, as sudo does with its mark, when somebody comes in."""
 
 LIST = r"find / -xdev ! -type d -printf '%p\t%y %m %U %G %s %T@ %l\n'"
 FOLDERS = r"find / -xdev -type d -printf '%p\t%y %m %U %G\n'"
