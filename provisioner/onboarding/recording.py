@@ -64,14 +64,20 @@ def open_home(spec: str) -> Home:
         if not path.parent.is_dir():
             raise InputError(f"there is no folder {path.parent}", hint="`provision init DIR` makes one")
         inventory = inventory_of("", path)
-    elif path.is_file() and not path.read_text("utf-8", "replace").strip():
-        inventory = inventory_of("", path)
     else:
-        inventory = load_inventory(spec)
+        inventory = _without_hosts(path) or load_inventory(spec)
     for file in (path,) if not path.is_dir() else ():
         check_writable(file)
     files.check_replaceable(inventory.state_dir / "known_hosts") if inventory.state_dir.is_dir() else None
     return Home(path, inventory)
+
+
+def _without_hosts(path: Path) -> Inventory | None:
+    """Return the inventory of a file that names no host yet, or none any more: nobody else can use it."""
+    if not path.is_file():
+        return None
+    found = inventory_of(path.read_text("utf-8", "replace"), path)
+    return None if found.hosts else found
 
 
 def entry_of(unit: Unit) -> Entry:
