@@ -173,6 +173,7 @@ def test_drift_is_shown_and_repaired_and_nothing_else(story: Story, host: str) -
 
 
 EXPECTED = (
-    "/etc/docker/daemon.json", "/var/lib/dpkg/status", "/var/lib/docker-data/", "/var/lib/provision/image.json",
+    "/etc/docker/daemon.json", "/var/lib/docker-data/", "/var/lib/provision/image.json",
+    "/var/lib/dpkg/", "/var/lib/apt/", "/var/cache/apt/",
 )  # fmt: skip
-"""What a repair of this drift writes: Docker's settings, their backup, dpkg's selections, the image and its record."""
+"""What a repair of this drift writes: Docker's settings, their backup, the image and its record, and apt's own books."""
