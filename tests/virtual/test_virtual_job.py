@@ -176,4 +176,4 @@ EXPECTED = (
     "/etc/docker/daemon.json", "/var/lib/docker-data/", "/var/lib/provision/image.json",
     "/var/lib/dpkg/", "/var/lib/apt/", "/var/cache/apt/",
 )  # fmt: skip
-"""What a repair of this drift writes: Docker's settings, their backup, the image and its record, and apt's own books."""
+"""What a repair of this drift writes: Docker's settings and their backup, the image, its record, and apt's books."""
