@@ -13,7 +13,7 @@ test: $(TESTS_READY)
 	$(BIN)/python -m pytest
 
 test-virtual: $(TESTS_READY)
-	$(BIN)/python -m pytest -v tests/virtual
+	$(BIN)/python -m pytest -v -n 2 --dist loadfile tests/virtual
 
 check: $(TESTS_READY)
 	$(BIN)/ruff format --check .

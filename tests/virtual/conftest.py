@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path += [str(Path(__file__).parents[1] / name) for name in ("e2e", "contract")]
+sys.path.append(str(Path(__file__).parent))
+from machine import Jetson
+from one import INVENTORY, ONE
 from user import User
 
 if TYPE_CHECKING:
@@ -37,3 +40,21 @@ def user() -> Iterator[User]:
         finally:
             for inventory in (folder / "inventory").glob("*.yaml"):
                 someone.run("lab", "reset", str(inventory))
+
+
+@pytest.fixture(scope="module")
+def board(user: User) -> Jetson:
+    """Return a machine as it was born."""
+    user.write(INVENTORY, ONE)
+    up = user.run("lab", "up", INVENTORY)
+    assert up.code == 0, up.all
+    return Jetson(user, "board", lab_name="one")
+
+
+@pytest.fixture
+def fresh(board: Jetson) -> Jetson:
+    """Return the machine as it was born, again."""
+    assert board.user.run("lab", "reset", INVENTORY).code == 0
+    up = board.user.run("lab", "up", INVENTORY)
+    assert up.code == 0, up.all
+    return board

@@ -1,106 +1,13 @@
-"""What goes wrong on a real machine: refusals, a full disk, a busy dpkg, the plug, the link, a reboot."""
+"""What goes wrong on a real machine: the link, refusals, a full disk, a busy dpkg; and a reboot."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-import pytest
-from machine import Jetson
+from one import INVENTORY, POINTS, SERVICE, converges, sound
 
 if TYPE_CHECKING:
-    from machine import Point
-    from user import User
-
-INVENTORY = "inventory/one.yaml"
-ONE = "all:\n  hosts:\n    board:\n      virtual: orin-nano-36.4.3\n"
-
-UNPACKING: Point = "pgrep -x dpkg"
-RESTARTING: Point = "grep -q nvidia /etc/docker/daemon.json"
-PULLING: Point = "ls /var/lib/docker-data/tmp | grep -q GetImageBlob"
-POINTS = (UNPACKING, RESTARTING, PULLING)
-"""Three moments of an apply, as the machine sees them."""
-
-
-@pytest.fixture(scope="module")
-def board(user: User) -> Jetson:
-    """Return a machine as it was born."""
-    user.write(INVENTORY, ONE)
-    up = user.run("lab", "up", INVENTORY)
-    assert up.code == 0, up.all
-    return Jetson(user, "board", lab_name="one")
-
-
-@pytest.fixture
-def fresh(board: Jetson) -> Jetson:
-    """Return the machine as it was born, again."""
-    assert board.user.run("lab", "reset", INVENTORY).code == 0
-    up = board.user.run("lab", "up", INVENTORY)
-    assert up.code == 0, up.all
-    return board
-
-
-def sound(board: Jetson) -> None:
-    """Assert that Docker runs, that dpkg's and our own books can be read, and that no file is half written."""
-    board.until("systemctl is-active docker && docker info >/dev/null")
-    assert set(board.daemon_json()) in (FOREIGN, FOREIGN | {"runtimes", "default-runtime"})
-    json.loads(board.run("cat /var/lib/provision/image.json 2>/dev/null || echo '{}'"))
-    script = board.run("cat /home/nvidia/l4t-pytorch 2>/dev/null || :")
-    assert not script or script.endswith('"$@"')
-    assert board.run("dpkg-query -W -f '${Status}' docker.io") in ("install ok installed", "hold ok installed")
-
-
-FOREIGN = {"data-root", "insecure-registries", "log-opts", "registry-mirrors"}
-
-
-def converges(board: Jetson) -> None:
-    """Assert that an apply ends well, and that the next one finds nothing to do."""
-    ended, _ = board.user.apply(INVENTORY)
-    assert ended.code == 0, ended.all
-    _, report = board.user.apply(INVENTORY)
-    assert report["recap"]["board"]["changed"] == 0
-    assert board.docker("{{.DefaultRuntime}}") == "nvidia"
-    assert board.run("find / -xdev -name '.provision.*' ! -path '/proc/*'") == ""
-
-
-def test_the_plug_is_pulled_three_times(fresh: Jetson) -> None:
-    """The power goes while dpkg works, while Docker restarts and during a pull: it comes up sound, and converges."""
-    for point in POINTS:
-        code, told = fresh.meanwhile(["apply", INVENTORY], (point, fresh.pull_the_plug))
-        assert code == 4, told
-        up = fresh.user.run("lab", "up", INVENTORY)
-        assert up.code == 0, up.all
-        sound(fresh)
-    converges(fresh)
-
-
-SERVICE = """
-- hosts: board
-  become: true
-  handlers:
-    - name: tell
-      shell: echo handled >>/srv/log
-  tasks:
-    - copy: {dest: /srv/settings, content: "new\\n"}
-      notify: tell
-    - shell: echo begin >>/srv/log; sleep 25; echo end >>/srv/log
-      args: {creates: /srv/done}
-    - file: {path: /srv/done, state: touch}
-"""
-
-
-def test_the_plug_does_not_lose_a_handler(board: Jetson) -> None:
-    """A handler that was owed when the power went runs in the next apply, though nothing is left to change."""
-    play = board.user.write("playbooks/handler.yaml", SERVICE)
-    board.run("rm -f /srv/*")
-    point = "grep -q begin /srv/log"
-    board.meanwhile(["apply", INVENTORY, play], (point, lambda: (board.run("sync"), board.pull_the_plug())))
-    up = board.user.run("lab", "up", INVENTORY)
-    assert up.code == 0, up.all
-    assert "handled" not in board.run("cat /srv/log")
-    ended, _ = board.user.apply(INVENTORY, play)
-    assert ended.code == 0, ended.all
-    assert board.run("cat /srv/log").split().count("handled") == 1
+    from machine import Jetson
 
 
 def test_the_link_is_cut_three_times(fresh: Jetson) -> None:
