@@ -203,7 +203,7 @@ def _os_release(found: Model) -> str:
 
 def _sources(found: Model) -> str:
     if "os" in found.data:
-        return f"deb http://deb.debian.org/debian {found.codename} main\n"
+        return f"deb http://archive.raspberrypi.com/debian {found.codename} main\n"
     site = "http://ports.ubuntu.com/ubuntu-ports/"
     if found.data["architecture"] == "amd64":
         site = "http://archive.ubuntu.com/ubuntu/"
