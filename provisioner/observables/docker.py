@@ -26,7 +26,7 @@ if ! command -v docker >/dev/null 2>&1; then
   printf 'present=no\nanswers=no\n'
   return
 fi
-said=$(timeout 20 docker info --format 'version={{.ServerVersion}}
+said=$(timeout 40 docker info --format 'version={{.ServerVersion}}
 default_runtime={{.DefaultRuntime}}
 data_root={{.DockerRootDir}}
 driver={{.Driver}}
