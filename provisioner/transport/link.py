@@ -144,8 +144,9 @@ class SshTransport:
         assert self._encoder is not None
         self.session.send(self._encoder.encode(Batch(attach=batch.name), nonce))
         for reply in self._replies(Decoder(batch, nonce), self._patience(batch)):
-            # The looks after the steps are not in the journal: the engine looks again.
-            yield Ended("attached") if isinstance(reply, Ended) else reply
+            # The looks after the steps are not in the journal: where the host goes on, the engine looks again.
+            again = isinstance(reply, Ended) and reply.status not in ("failed", "stopped")
+            yield Ended("attached") if again else reply
 
     def _replies(self, decoder: Decoder, patience: float) -> Iterator[Reply]:
         while not decoder.ended:

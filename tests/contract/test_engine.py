@@ -374,6 +374,27 @@ def test_a_link_that_breaks_again_while_the_batch_is_waited_for(run: Any, sshd: 
     assert (run.top / "log").read_text() == "done\n"
 
 
+def test_a_failure_behind_a_cut_link_ends_the_host(run: Any, sshd: Sshd) -> None:
+    """A task that fails while nobody listens ends the host as ever: no task after it runs."""
+    text = """
+  tasks:
+    - {name: slow, shell: "touch TOP/begun; while [ ! -e TOP/cut ]; do sleep 0.1; done; exit 1"}
+    - {name: after, copy: {dest: TOP/after, content: x}}
+"""
+
+    def cut() -> None:
+        wait_for(run.top / "begun")
+        sshd.cut()
+        (run.top / "cut").touch()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    told = run(text)
+    cutter.join()
+    assert told.statuses == ["failed"], told.lost
+    assert not (run.top / "after").exists()
+
+
 def test_a_large_file_travels_beside_the_script(run: Any, tmp_path: Path) -> None:
     """Content over 256 KiB arrives whole, is predicted exactly, and nothing of its way is left on the device."""
     content = os.urandom(3_000_000)
