@@ -13,12 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError, ProvisionError
 from provisioner.lab import places
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from provisioner.document import near
 from provisioner.errors import InputError
 from provisioner.lab.recordings import Recordings
+from provisioner.records import dataclass
 
 _DATA = Path(__file__).with_name("devices.yaml")
 _CODENAMES = {"18.04": "bionic", "20.04": "focal", "22.04": "jammy", "24.04": "noble"}

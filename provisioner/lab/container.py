@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner.lab import contained, inside, namespace, places
 from provisioner.lab.namespace import BASE, IDS, NotPossible
 from provisioner.lab.standins_folder import open_up
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from provisioner.jetson.catalogue import catalogue, padded, version
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from provisioner.jetson.rows import Release, Soc

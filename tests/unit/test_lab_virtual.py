@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from provisioner.lab import catalogue
 from provisioner.lab.virtual import base, initrd, needs, packages, units
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from provisioner.inventory import Inventory
 
 DEPENDENCIES = """\
@@ -82,6 +81,13 @@ def test_what_is_missing_is_told_in_one_line_with_the_command(monkeypatch: pytes
     assert "\n" not in told
     assert "qemu-system-aarch64" in told
     assert "sudo apt-get install qemu-system-arm" in told
+
+
+def test_what_virtual_jetsons_take_is_what_the_tests_install() -> None:
+    """A new machine has each package that is asked for, since .ci/run installs it or Debian always has it."""
+    script = (Path(__file__).parents[2] / ".ci/run").read_text().partition("packages=(")[2].partition(")")[0]
+    wanted = {*needs.TO_RUN.values(), *needs.TO_BUILD.values()}
+    assert wanted - set(script.split()) == {"dpkg", "tar"}
 
 
 def test_a_command_is_in_one_package_only() -> None:

@@ -42,9 +42,9 @@ def user() -> Iterator[User]:
                 someone.run("lab", "reset", str(inventory))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def board(user: User) -> Jetson:
-    """Return a machine as it was born."""
+    """Return a machine as the test before left it."""
     user.write(INVENTORY, ONE)
     up = user.run("lab", "up", INVENTORY)
     assert up.code == 0, up.all
@@ -52,9 +52,10 @@ def board(user: User) -> Jetson:
 
 
 @pytest.fixture
-def fresh(board: Jetson) -> Jetson:
-    """Return the machine as it was born, again."""
-    assert board.user.run("lab", "reset", INVENTORY).code == 0
-    up = board.user.run("lab", "up", INVENTORY)
+def fresh(user: User) -> Jetson:
+    """Return the machine as it was born."""
+    user.write(INVENTORY, ONE)
+    assert user.run("lab", "reset", INVENTORY).code == 0
+    up = user.run("lab", "up", INVENTORY)
     assert up.code == 0, up.all
-    return board
+    return Jetson(user, "board", lab_name="one")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from provisioner.lab.standins import dpkg
 from provisioner.observables.package import AptTransaction, AptTransactionState, Package, PackageState
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from .device import Device

@@ -7,12 +7,13 @@ import dataclasses
 import posixpath
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provisioner.lab import catalogue, places
 from provisioner.model import Observable, State, Unknown, escape
 from provisioner.observables.file import File, FileState, normal
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from provisioner.model import Line
@@ -11,6 +11,7 @@ from provisioner.observables.file import File, FileState
 from provisioner.observables.image import ContainerImage, ImageState
 from provisioner.observables.package import Package, PackageState
 from provisioner.observables.user import Group, User
+from provisioner.records import dataclass
 from provisioner.tasks.tree import Tree
 
 from . import verdict

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provisioner.observables.file import CONTENT, HASHED, METADATA, File, FileState
+from provisioner.observables.file import CONTENT, HASHED, METADATA, UNREADABLE, File, FileState
 from provisioner.observables.user import Group, User
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 DEVICE_NUMBER = 45825
 FOLDER_SIZE = 4096
-UNREADABLE = "unreadable"
 OWNER, MEMBER, OTHER = 0o100, 0o10, 0o1
 READ, WRITE = 4, 2
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from provisioner.jetson.observed import Facts, FactsState, FullFacts, FullFactsState
+from provisioner.jetson.described import FullFacts, FullFactsState
+from provisioner.jetson.observed import Facts, FactsState
 from provisioner.jetson.watched import HostVitals, VitalsState
 from provisioner.lab import USER, catalogue
 from provisioner.lab.standins import images

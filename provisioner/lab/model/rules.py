@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from provisioner.observables.image import ContainerImage, ImageState
 from provisioner.observables.package import Package, PackageState
 from provisioner.observables.unit import UNIT_FOLDERS, Unit, UnitRun, UnitRunState, UnitState
 from provisioner.observables.user import Group, GroupState, User, UserPassword, UserPasswordState, UserState
+from provisioner.records import dataclass
 
 from .apt import Market, NoWay
 from .device import CannotBe, token

@@ -69,7 +69,7 @@ class ModelTransport:
 
     def _looks(self, things: Iterable[Observable[Any]], *, again: bool = False) -> Iterator[Reply]:
         for thing in things:
-            yield Probed(thing, told(look(self.device, thing, self.user)), again)
+            yield Probed(thing, thing.state.parse(told(look(self.device, thing, self.user))), again)
 
     def _batch(self, batch: Batch) -> Iterator[Reply]:
         status = "done"

@@ -13,13 +13,13 @@ import subprocess
 import tarfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import ProvisionError
 from provisioner.lab.places import alone
 from provisioner.lab.virtual import initrd, needs
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -8,7 +8,6 @@ import http.client
 import json
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from provisioner.lab import catalogue
 from provisioner.lab.places import free_port
 from provisioner.lab.virtual import needs
 from provisioner.lab.virtual.base import SUITE, cache, digest, made_once, tree
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

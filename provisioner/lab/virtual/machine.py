@@ -12,13 +12,13 @@ import sys
 import time
 from base64 import b64decode, b64encode
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from provisioner.errors import ProvisionError
 from provisioner.lab.places import alive
 from provisioner.lab.virtual import needs
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,10 @@ SERVICES = "10.0.2.100"
 BOOT = 600.0
 """Seconds that a machine may take until it answers; an emulated one needs some 50 on a quiet computer."""
 
-HARDWARE = ("-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", str(MEMORY), "-accel", "tcg,thread=multi")
+CORES = str(min(max((os.cpu_count() or 1) // 2, 1), 2))
+"""Of a machine. Labs have two machines: with more cores than there really are, theirs wait for one another's locks."""
+
+HARDWARE = ("-machine", "virt", "-cpu", "cortex-a72", "-smp", CORES, "-m", str(MEMORY), "-accel", "tcg,thread=multi")
 KERNEL_WORDS = "console=ttyAMA0 root=/dev/vda rw quiet apparmor=0"
 """What the kernel is told; `mitigations=off` was tried and makes a boot no quicker."""
 

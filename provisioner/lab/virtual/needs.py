@@ -25,6 +25,7 @@ TO_RUN = {
 
 TO_BUILD = {
     "mmdebstrap": "mmdebstrap",
+    "arch-test": "arch-test",  # mmdebstrap asks it whether programs for arm64 start, and only recommends it
     "mkfs.ext4": "e2fsprogs",
     "depmod": "kmod",
     "fdtput": "device-tree-compiler",

@@ -11,7 +11,6 @@ import shutil
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,18 @@ from provisioner.lab import catalogue, keys
 from provisioner.lab.places import free_port
 from provisioner.lab.virtual import images, needs, packages
 from provisioner.lab.virtual.base import Base, base, base_key, cache, digest, made_once
-from provisioner.lab.virtual.machine import BOOT, HARDWARE, KERNEL_WORDS, MEMORY, SERVICES, Firmware, Machine, Ports
+from provisioner.lab.virtual.machine import (
+    BOOT,
+    CORES,
+    HARDWARE,
+    KERNEL_WORDS,
+    MEMORY,
+    SERVICES,
+    Firmware,
+    Machine,
+    Ports,
+)
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,7 +115,7 @@ def _give_birth(draft: Path, ground: Base, model: catalogue.Model, repository: P
 
 def _device_tree(draft: Path, model: catalogue.Model) -> Path:
     tree = draft / "device-tree"
-    command = ["qemu-system-aarch64", "-machine", f"virt,dumpdtb={tree}", "-cpu", "cortex-a72", "-smp", "2"]
+    command = ["qemu-system-aarch64", "-machine", f"virt,dumpdtb={tree}", "-cpu", "cortex-a72", "-smp", CORES]
     needs.run([*command, "-m", str(MEMORY), "-nodefaults", "-display", "none"])
     for name, texts in (
         ("model", [model.data["model"]]),
