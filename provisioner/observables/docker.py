@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from provisioner.model import Observable, State, Unknown, attached, observable
 from provisioner.observables.package import Package, PackageState
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

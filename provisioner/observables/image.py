@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from provisioner.model import Observable, State, Unknown, attached, observable
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 IMAGE_ROWS = Script(

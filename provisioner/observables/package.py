@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from provisioner.model import ANYTHING, Observable, State, Unknown, attached, observable
+from provisioner.records import dataclass
 from provisioner.shell import ESCAPE, Script
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from provisioner.model import Observable, State, Unknown, attached, observable
 from provisioner.observables.file import File, FileState
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

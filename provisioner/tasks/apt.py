@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from provisioner.observables.package import (
     PackageState,
     known_after,
 )
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

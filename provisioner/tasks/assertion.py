@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from provisioner.errors import InputError
 from provisioner.model import Context, Plan, TaskType, View, task
+from provisioner.records import dataclass
 
 
 @task

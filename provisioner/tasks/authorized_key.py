@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.errors import InputError
 from provisioner.model import Context, Observable, Plan, TaskType, known, task
 from provisioner.observables.file import CONTENT, File
 from provisioner.observables.user import User
-from provisioner.tasks.writing import Access, CannotPlan, Content, Draft, editable, make_folders, read, write
+from provisioner.records import dataclass
+from provisioner.tasks.content import Content
+from provisioner.tasks.writing import Access, CannotPlan, Draft, editable, make_folders, read, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

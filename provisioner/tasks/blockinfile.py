@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from provisioner.model import task
+from provisioner.records import dataclass
 from provisioner.tasks.lineinfile import BOF, EOF, EditTask, pattern
 
 

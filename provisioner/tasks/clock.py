@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.model import Context, Effect, Line, Observable, Plan, TaskType, task
 from provisioner.observables.preflight import Clock as ClockLook
 from provisioner.observables.preflight import ClockState
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import InputError
 from provisioner.model import ANYTHING, Context, Effect, Line, Observable, Plan, Ran, TaskType, View, task
 from provisioner.observables.file import METADATA, File
+from provisioner.records import dataclass
 from provisioner.shell import Script, Value
 from provisioner.tasks.writing import absolute
 
@@ -21,6 +23,10 @@ TIMEOUT = 3600
 TIMED_OUT = 124
 GLOB = re.compile(r"[*?\[]")
 VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
+_PLAIN = re.compile(r"[!#-&(-\[\]-~ \t\r\n]*")
+"""What needs no reading as a shell does it: no quotes, no backslash, and of all blanks only those of the shell's."""
+
+_COMMANDS = 4096  # commands of which the words are kept: each is asked for several times
 
 RUN_WITH = Script(
     "run_with",
@@ -188,12 +194,7 @@ class Command(Run):
 
     def shown(self) -> list[str]:
         """Return the words of the command."""
-        if self.argv:
-            return self.argv
-        try:
-            return shlex.split(self.cmd or "")
-        except ValueError as error:
-            raise InputError(f"cannot tell the words of {self.cmd!r}: {error}") from error
+        return self.argv or list(_words(self.cmd or ""))
 
 
 @task
@@ -216,6 +217,16 @@ class Shell(Run):
     def shown(self) -> str:
         """Return the shell text."""
         return self.cmd or ""
+
+
+@lru_cache(_COMMANDS)
+def _words(command: str) -> tuple[str, ...]:
+    if _PLAIN.fullmatch(command):
+        return tuple(command.split())
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise InputError(f"cannot tell the words of {command!r}: {error}") from error
 
 
 def _with_warning(plan: Plan, warning: str) -> Plan:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import InputError
-from provisioner.model import Context, Observable, known, task
-from provisioner.observables.file import CONTENT, METADATA, File, FileState, follow
+from provisioner.model import Context, Observable, Plan, View, known, task
+from provisioner.observables.file import CONTENT, METADATA, UNREADABLE, File, FileState, follow
+from provisioner.records import dataclass
+from provisioner.tasks.content import Content
+from provisioner.tasks.listing import listed
 from provisioner.tasks.modes import digits
 from provisioner.tasks.writing import (
-    UNREADABLE,
     Access,
     CannotPlan,
-    Content,
     Draft,
     FileTask,
+    Untouched,
     absolute,
     ancestors,
     make_folders,
@@ -28,8 +30,11 @@ from provisioner.tasks.writing import (
 )
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from provisioner.tasks.listing import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,16 @@ class Copy(CopyTask):
         local = _local(ctx, self.src)
         if local.is_dir():
             return self._tree_places(ctx, local)
-        return self.places(ctx, local.name, Content.of_file(local).sha256)
+        return self.places(ctx, local.name, Content.of_file(str(local)).sha256)
+
+    def plan(self, view: View, ctx: Context) -> Plan:
+        """Return the draft's effects, files and folders of a tree together."""
+        plan = super().plan(view, ctx)
+        if not plan.effects[1:]:
+            return plan
+        from provisioner.tasks.bundle import bundled
+
+        return replace(plan, effects=bundled(plan.effects, ctx.user))
 
     def draft(self, draft: Draft) -> Mapping[str, Any]:
         """Plan by what is copied."""
@@ -120,18 +134,18 @@ class Copy(CopyTask):
         local = _local(draft.ctx, self.src)
         if local.is_dir():
             return self._tree(draft, local)
-        content = Content.of_file(local)
-        result = self.put(draft, self.place(draft, local.name, content.sha256), content, self._access(local))
+        content = Content.of_file(str(local))
+        result = self.put(draft, self.place(draft, local.name, content.sha256), content, self._access(local.stat()))
         return {**result, "src": str(local)}
 
     def _content(self) -> Content:
         """Return the given content as Ansible writes it: text as it is, anything else as JSON."""
         return Content.of(_as_text(self.content).encode())
 
-    def _access(self, local: Path) -> Access:
-        if self.mode != "preserve":
+    def _access(self, facts: os.stat_result | None) -> Access:
+        if self.mode != "preserve" or facts is None:
             return self.access
-        return Access(self.owner, self.group, digits(local.stat().st_mode))
+        return Access(self.owner, self.group, digits(facts.st_mode))
 
     def _remote(self, draft: Draft, source: str) -> Mapping[str, Any]:
         file, origin = read(draft, File(source, CONTENT), links=True)
@@ -152,19 +166,21 @@ class Copy(CopyTask):
         yield File(top, METADATA)
         yield from ancestors(top)
         folders, files = self._walk(local, top)
-        yield from (File(folder, METADATA) for folder in folders)
-        yield from (File(path, Content.of_file(source).sha256) for path, source in files)
+        yield from (File.at(folder, METADATA) for folder in folders)
+        yield from (File.at(place, source.content.sha256) for place, source in files)
 
     def _tree(self, draft: Draft, local: Path) -> Mapping[str, Any]:
         """Plan a folder with all that is in it: the folders first."""
         top = absolute(self.dest, draft.ctx, "dest")
         folders, files = self._walk(local, top)
         for path in (top, *folders):
-            self._folder(draft, File(path, METADATA), inner=path != top)
+            self._folder(draft, File.at(path, METADATA), inner=path != top)
+        untouched = Untouched(draft, self.access) if self.validate is None else None
         for path, source in files:
-            content = Content.of_file(source)
-            place = read(draft, File(path, content.sha256), links=self.follow)
-            self.put(draft, place, content, self._access(source))
+            content, access = source.content, self._access(source.facts)
+            file = File.at(path, content.sha256)
+            if untouched is None or not untouched.settles(file, content, access.mode):
+                self.put(draft, read(draft, file, links=self.follow), content, access)
         return {"dest": f"{top}/", "src": str(local)}
 
     def _folder(self, draft: Draft, file: File, *, inner: bool) -> None:
@@ -175,26 +191,13 @@ class Copy(CopyTask):
         elif inner:
             set_access(draft, target, state, self.folder_access)
 
-    def _walk(self, local: Path, top: str) -> tuple[list[str], list[tuple[str, Path]]]:
+    def _walk(self, local: Path, top: str) -> tuple[list[str], list[tuple[str, Source]]]:
         """Return the folders and files below a local folder with their places; src/ means what is in it."""
-        if not (self.src or "").endswith("/"):
-            top = posixpath.join(top, local.name)
-        folders, files = ([] if (self.src or "").endswith("/") else [top]), []
-        for path in _below(local):
-            place = posixpath.join(top, path.relative_to(local).as_posix())
-            if path.is_dir():
-                folders.append(place)
-            else:
-                files.append((place, path))
-        return folders, files
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield all that is below a local folder, a folder before what is in it."""
-    for path in sorted(folder.iterdir()):
-        yield path
-        if path.is_dir() and path.resolve() not in [folder.resolve(), *folder.resolve().parents]:
-            yield from _below(path)
+        listing = listed(str(local))
+        inner = [] if (self.src or "").endswith("/") else [posixpath.join(top, local.name)]
+        within = f"{(inner or [top])[0].rstrip('/')}/"
+        folders = [*inner, *(within + name for name in listing.folders)]
+        return folders, [(within + source.name, source) for source in listing.files]
 
 
 def _local(ctx: Context, name: str) -> Path:

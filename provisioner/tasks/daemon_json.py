@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from provisioner.records import dataclass
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _FIRST_INDENT = re.compile(r"\{[ \t\r]*\n([ \t]+)\"")

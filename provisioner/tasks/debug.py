@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from provisioner.errors import InputError
 from provisioner.model import Context, Plan, TaskType, View, task
+from provisioner.records import dataclass
 from provisioner.tasks.assertion import evaluate
 
 

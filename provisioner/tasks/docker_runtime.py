@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import InputError
@@ -36,6 +36,7 @@ from provisioner.observables.docker import (
 from provisioner.observables.file import CONTENT, METADATA, File, FileState, follow
 from provisioner.observables.package import Package
 from provisioner.observables.unit import Unit, UnitRun
+from provisioner.records import dataclass
 from provisioner.shell import REPLACE_FILE, Script
 from provisioner.tasks.daemon_json import BadConfig, parsed, with_runtime
 from provisioner.tasks.service import PATIENCE, UNIT_RUN
@@ -75,8 +76,13 @@ DOCKER_VALIDATE = Script(
     r"""
 # temp path: asks dockerd what it thinks of a configuration; before Docker 23 it cannot be asked.
 command -v dockerd >/dev/null 2>&1 || return 0
-verdict=$(timeout 60 dockerd --validate --config-file "$1" 2>&1 </dev/null) && return 0
-case $verdict in *'unknown flag'*) return 0 ;; esac
+verdict=$(timeout 300 dockerd --validate --config-file "$1" 2>&1 </dev/null)
+case $?,$verdict in
+  0,* | *'unknown flag'*) return 0 ;;
+  124,*)
+    printf 'dockerd does not say whether it takes the new configuration, and %s was left as it is\n' "$2" >&2
+    return 1 ;;
+esac
 printf 'dockerd refuses the new configuration, and %s was left as it is:\n' "$2" >&2
 printf '%s\n' "$verdict" | sed -e "s|$1|$2|g" >&2
 return 1
@@ -88,7 +94,12 @@ DOCKER_MAY_STOP = Script(
     r"""
 # ids: whether all containers that run now are among those that may be stopped.
 [ "$1" != any ] || return 0
-for id in $(timeout 20 docker ps -q --no-trunc 2>/dev/null </dev/null); do
+running=$(timeout 120 docker ps -q --no-trunc 2>/dev/null </dev/null)
+if [ $? -eq 124 ]; then
+  printf 'docker does not say which containers run, and a restart might stop one\n' >&2
+  return 1
+fi
+for id in $running; do
   case " $1 " in *" $id "*) ;; *)
     printf 'a container was started meanwhile, and a restart of Docker would stop it: %s\n' "$id" >&2
     return 1 ;;
@@ -143,7 +154,7 @@ DOCKER_TOOK = Script(
     "docker_took",
     r"""
 # runtime default: whether the daemon runs with the runtime, and as the default one where default is not empty.
-answer=$(timeout 60 docker info --format '{{.DefaultRuntime}} {{json .Runtimes}}' 2>&1 </dev/null) || {
+answer=$(timeout 120 docker info --format '{{.DefaultRuntime}} {{json .Runtimes}}' 2>&1 </dev/null) || {
   printf 'docker info does not answer: %s\n' "$answer" >&2
   return 1
 }
@@ -263,6 +274,7 @@ class DockerRuntime(TaskType):
 
     name: ClassVar[str] = "docker_runtime"
     example: ClassVar[str] = "docker_runtime: { name: nvidia, path: nvidia-container-runtime, default: yes }"
+    services: ClassVar[tuple[str, ...]] = ("facts",)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.runtime):
@@ -355,7 +367,7 @@ class DockerRuntime(TaskType):
             leaves=self._leaves(draft, config, extra),
             disturbs=tuple(_disturbed(draft, docker, config)),
             witness=UnitRun(UNIT),
-            timeout=3 * PATIENCE,
+            timeout=5 * PATIENCE,
         )
 
     def _leaves(self, draft: Draft, config: _Change | None, extra: _Change | None) -> Leaves:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.model import Context, Effect, Line, Observable, Plan, TaskType, known, task
 from provisioner.observables.package import Package
+from provisioner.records import dataclass
 from provisioner.shell import Script
 from provisioner.tasks.apt import DPKG_LOCK_WAIT
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from provisioner.model import Context, Plan, TaskType, View, task
+from provisioner.records import dataclass
 
 
 @task

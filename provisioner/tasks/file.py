@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.model import Context, Effect, Line, Observable, Pattern, known, task
 from provisioner.observables.file import CONTENT, METADATA, File, FileState, follow, real_path
+from provisioner.records import dataclass
 from provisioner.shell import SETTLE, Script
+from provisioner.tasks.content import Content
 from provisioner.tasks.tree import TREE_ACCESS, Regranted, Tree, TreeState, nameable
 from provisioner.tasks.writing import (
     SET_ACCESS,
     CannotPlan,
-    Content,
     Draft,
     FileTask,
     Leaves,

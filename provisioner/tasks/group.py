@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.model import Context, Effect, Line, Observable, Pattern, Plan, TaskType, Unknown, known, task
 from provisioner.observables.user import Group, GroupState
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

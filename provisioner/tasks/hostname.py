@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import InputError
 from provisioner.model import Context, Effect, Line, Observable, Pattern, Plan, TaskType, task
 from provisioner.observables.hostname import HostName, HostNameState
+from provisioner.records import dataclass
 from provisioner.shell import SETTLE, Script
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.jetson.compatibility import apt_sources
@@ -10,6 +9,7 @@ from provisioner.jetson.registry import parse_reference
 from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.package import DpkgLock, Package
 from provisioner.observables.preflight import Clock, DiskSpace, Names
+from provisioner.records import dataclass
 from provisioner.tasks.jetson_common import RECORD, size
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import NotYetKnown, ProvisionError
@@ -13,9 +13,11 @@ from provisioner.model import Context, Effect, Line, Observable, Plan, State, Ta
 from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.file import CONTENT, File, FileState
 from provisioner.observables.image import ContainerImage, ImageState, ImageUsers
+from provisioner.records import dataclass
 from provisioner.shell import WRITE_FILE, Script
+from provisioner.tasks.content import Content
 from provisioner.tasks.jetson_common import RECORD, facts_of, has_gpu, images_of, other_than_asked, size
-from provisioner.tasks.writing import Content, Draft
+from provisioner.tasks.writing import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -220,6 +222,7 @@ class JetsonImage(TaskType):
     image: str | None = None
 
     name: ClassVar[str] = "jetson_image"
+    services: ClassVar[tuple[str, ...]] = ("facts", "images")
     example: ClassVar[str] = "jetson_image: { family: l4t-pytorch }"
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:

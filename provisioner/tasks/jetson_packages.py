@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from provisioner.jetson.compatibility import apt_sources, container_packages
@@ -10,6 +10,7 @@ from provisioner.jetson.routes import CUDA_KINDS, Refused, route_of, route_packa
 from provisioner.model import Context, Effect, Line, Observable, Plan, State, TaskType, Unknown, task
 from provisioner.observables.docker import ENGINES, DockerDaemon
 from provisioner.observables.package import AptCache, AptTransaction, Package, PackageState
+from provisioner.records import dataclass
 from provisioner.shell import Script
 from provisioner.tasks.apt import DPKG_LOCK_WAIT, Apt
 from provisioner.tasks.dpkg_selections import LOCK_PATIENCE
@@ -126,6 +127,7 @@ class JetsonRuntimePackages(TaskType):
 
     name: ClassVar[str] = "jetson_runtime_packages"
     example: ClassVar[str] = "jetson_runtime_packages: { hold: yes }"
+    services: ClassVar[tuple[str, ...]] = ("facts",)
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:
         """Name all packages that count, and what apt would do on a device that has none of them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import ProvisionError
@@ -12,6 +11,7 @@ from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.image import ContainerImage
 from provisioner.observables.package import DpkgLock, Package
 from provisioner.observables.preflight import Clock, DiskSpace
+from provisioner.records import dataclass
 from provisioner.tasks.jetson_accelerator import accelerator_problem, accelerator_result, accelerators, npu_told
 from provisioner.tasks.jetson_checks import DATA_ROOT, UPGRADES, Problem, Work, doubts, names, problems
 from provisioner.tasks.jetson_common import facts_of, images_of, other_than_asked
@@ -39,6 +39,7 @@ class JetsonPreflight(TaskType):
     max_clock_skew: int = 600
 
     name: ClassVar[str] = "jetson_preflight"
+    services: ClassVar[tuple[str, ...]] = ("facts", "images")
     example: ClassVar[str] = "jetson_preflight: { family: l4t-pytorch }"
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:

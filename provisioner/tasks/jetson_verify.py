@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import NotYetKnown, ProvisionError
@@ -12,6 +11,7 @@ from provisioner.jetson.verify import SCRIPT, Verified, parse_verify, verify_com
 from provisioner.model import Context, Effect, Line, Observable, Plan, TaskType, View, known, task
 from provisioner.observables.docker import DockerDaemon
 from provisioner.observables.image import ContainerImage
+from provisioner.records import dataclass
 from provisioner.shell import Script
 from provisioner.tasks.jetson_common import facts_of, images_of, other_than_asked
 
@@ -51,6 +51,7 @@ class JetsonVerify(TaskType):
     image: str | None = None
 
     name: ClassVar[str] = "jetson_verify"
+    services: ClassVar[tuple[str, ...]] = ("facts", "images")
     example: ClassVar[str] = "jetson_verify: { family: l4t-pytorch }"
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.errors import InputError
 from provisioner.model import Context, Observable, task
 from provisioner.observables.file import CONTENT, File
+from provisioner.records import dataclass
+from provisioner.tasks.content import Content
 from provisioner.tasks.writing import (
     Access,
     CannotPlan,
-    Content,
     Draft,
     FileTask,
     absolute,

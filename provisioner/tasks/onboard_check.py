@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.jetson.compatibility import FAMILY, candidates
 from provisioner.model import Context, Observable, Plan, TaskType, View, task
 from provisioner.observables.identity import Identity, Reach, Writable
 from provisioner.observables.preflight import DiskSpace
+from provisioner.records import dataclass
 from provisioner.tasks.jetson_checks import DATA_ROOT, UNPACKED, Problem
 from provisioner.tasks.jetson_common import facts_of, size
 
@@ -45,6 +45,7 @@ class OnboardCheck(TaskType):
 
     name: ClassVar[str] = "onboard_check"
     example: ClassVar[str] = "onboard_check: { family: l4t-pytorch }"
+    services: ClassVar[tuple[str, ...]] = ("facts",)
 
     def looks_at(self, ctx: Context) -> Iterable[Observable[Any]]:
         """Name what the checks read."""

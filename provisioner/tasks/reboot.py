@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provisioner.errors import InputError
 from provisioner.model import ANYTHING, Context, Effect, Line, Observable, Plan, TaskType, task
 from provisioner.observables.boot import BootId
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.errors import InputError
 from provisioner.model import ANYTHING, Context, Effect, Line, Observable, Pattern, Plan, TaskType, Unknown, known, task
 from provisioner.observables.file import File
 from provisioner.observables.unit import Unit, UnitRun, UnitsStale, UnitState, planned_unit_files
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

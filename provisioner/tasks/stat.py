@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.model import Context, Observable, Plan, TaskType, Unknown, View, known, task
-from provisioner.observables.file import CONTENT, HASHED, METADATA, File, FileState, follow
+from provisioner.observables.file import CONTENT, HASHED, METADATA, UNREADABLE, File, FileState, follow
+from provisioner.records import dataclass
 from provisioner.tasks.modes import SETGID, SETUID
-from provisioner.tasks.writing import UNREADABLE, CannotPlan, Draft, absolute, read
+from provisioner.tasks.writing import CannotPlan, Draft, absolute, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.errors import InputError, NotYetKnown
 from provisioner.model import Context, Observable, task
 from provisioner.observables.file import HASHED
+from provisioner.records import dataclass
+from provisioner.tasks.content import Content
 from provisioner.tasks.copy import CopyTask
 from provisioner.tasks.modes import digits
-from provisioner.tasks.writing import Access, Content, Draft
+from provisioner.tasks.writing import Access, Draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 HEADER = "#jinja2:"
 NEWLINES = {"\\n": "\n", "\\r": "\r", "\\r\\n": "\r\n"}
+_TEMPLATES = 256  # of which the text is kept: many hosts have the same
 
 
 @task
@@ -61,7 +64,8 @@ class Template(CopyTask):
     def _rendered(self, ctx: Context, local: Path) -> Content:
         if ctx.render is None:
             raise InputError(f"there is nothing to render {self.src} with")
-        text = ctx.render("template", self._with_options(local.read_text("utf-8")))
+        written = _text(str(local), local.stat().st_mtime_ns)
+        text = ctx.render("template", self._with_options(written))
         newline = NEWLINES.get(self.newline_sequence, self.newline_sequence)
         return Content.of(text.replace("\n", newline).encode())
 
@@ -70,3 +74,10 @@ class Template(CopyTask):
         if text.startswith(HEADER) or (self.trim_blocks, self.lstrip_blocks) == (True, False):
             return text
         return f"{HEADER} trim_blocks: {self.trim_blocks}, lstrip_blocks: {self.lstrip_blocks}\n{text}"
+
+
+@lru_cache(_TEMPLATES)
+def _text(path: str, changed: int) -> str:
+    """Return the text of a template file, as it is since a time in nanoseconds."""
+    del changed
+    return Path(path).read_text("utf-8")

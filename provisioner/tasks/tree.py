@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from provisioner.model import Observable, State, Unknown, known, observable
 from provisioner.observables.file import File, FileState
+from provisioner.records import dataclass
 from provisioner.shell import Script
 from provisioner.tasks.writing import Access, CannotPlan, Draft, Leaves, granted
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provisioner.errors import InputError
 from provisioner.model import Context, Effect, Line, Observable, Pattern, Plan, State, TaskType, Unknown, known, task
 from provisioner.observables.file import METADATA, File, FileState, normal
 from provisioner.observables.user import Group, GroupState, User, UserPassword, UserPasswordState, UserState
+from provisioner.records import dataclass
 from provisioner.shell import Script
 from provisioner.tasks.group import ACCOUNT_COMMAND, ACCOUNT_FILES
 

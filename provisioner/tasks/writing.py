@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from dataclasses import dataclass, replace
-from pathlib import Path
+import posixpath
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provisioner.errors import InputError, NotYetKnown
@@ -24,17 +22,16 @@ from provisioner.model import (
     View,
     known,
 )
-from provisioner.observables.file import CONTENT_LIMIT, HASHED, METADATA, File, FileState, follow, normal
-from provisioner.shell import SETTLE, WRITE_FILE, Script, Upload, Value
+from provisioner.observables.file import HASHED, METADATA, UNREADABLE, File, FileState, folders_above, follow, normal
+from provisioner.records import dataclass
+from provisioner.shell import SETTLE, WRITE_FILE, Script
 from provisioner.tasks.modes import ANY_EXECUTE, SETGID, SETUID, digits, octal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-INLINE_LIMIT = 256 * 1024
-"""Bytes of content that travel in the script; more travels beside it."""
+    from provisioner.tasks.content import Content
 
-UNREADABLE = "unreadable"
 KEPT = "="
 PLACES = ("dest", "path", "name", "destfile")
 GROUP_EXECUTE = 0o010
@@ -45,8 +42,11 @@ KEEP_OWNER = Script(
     r"""
 # path owner group: sets owner and group, where = stands for what the path has now.
 owner=$2 group=$3
-[ "$owner" != = ] || owner=$(stat -c %u -- "$1") || return 1
-[ "$group" != = ] || group=$(stat -c %g -- "$1") || return 1
+case $owner:$group in *=*)
+  ids=$(stat -c %u:%g -- "$1") || return 1
+  [ "$owner" != = ] || owner=${ids%:*}
+  [ "$group" != = ] || group=${ids#*:} ;;
+esac
 """,
 )
 
@@ -104,14 +104,18 @@ class Draft(View):
             dict(view.laid),
             set(view.born),
             dict(view.rests),
+            rerouted=view.rerouted,
         )
         self.base = view
         self.ctx = ctx
         self.effects: list[Effect] = []
         self.warnings: list[str] = []
+        self.folders: dict[str, FileState] = {}
 
     def get(self, observable: Observable[T]) -> T:
         """Return a state as the task's own effects leave it; the guard compares what was there before them."""
+        if not self.effects:
+            return self.base.get(observable)
         try:
             self.base.get(observable)
         except NeedLook:
@@ -121,6 +125,8 @@ class Draft(View):
 
     def add(self, effect: Effect) -> None:
         """Plan one more effect."""
+        if effect.script is not PUT_FILE:
+            self.folders.clear()
         self.effects.append(effect)
         self.lay(effect, self.ctx.label)
 
@@ -168,55 +174,6 @@ class FileTask(TaskType):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Content:
-    """Bytes that a file is to have: in memory up to 4 MiB, above that on the controller's disk or on the device."""
-
-    sha256: str
-    size: int
-    data: bytes | None = None
-    path: str | None = None
-    remote: str | None = None
-
-    @classmethod
-    def of(cls, data: bytes) -> Content:
-        """Return bytes as content."""
-        return cls(hashlib.sha256(data).hexdigest(), len(data), data)
-
-    @classmethod
-    def of_file(cls, path: Path) -> Content:
-        """Return a file of the controller as content."""
-        facts = path.stat()
-        if facts.st_size <= CONTENT_LIMIT:
-            return replace(cls.of(path.read_bytes()), path=str(path))
-        return cls(_file_digest(str(path), facts.st_mtime_ns, facts.st_size), facts.st_size, path=str(path))
-
-    @property
-    def sha1(self) -> str | None:
-        """Return the checksum that Ansible registers, where the bytes are at hand."""
-        return None if self.data is None else hashlib.sha1(self.data, usedforsecurity=False).hexdigest()
-
-    def values(self) -> tuple[Value, Value]:
-        """Return the last two arguments of write_file."""
-        if self.remote is not None:
-            return self.sha256, self.remote
-        if self.data is not None and self.size <= INLINE_LIMIT:
-            return "", self.data
-        return self.sha256, Upload(self.sha256, self.path, None if self.path else self.data)
-
-    def state(self, state: FileState) -> FileState:
-        """Return a state as that of a file of this content."""
-        large = True if self.data is None else None
-        return replace(state, type="file", sha256=self.sha256, content=self.data, target=None, facts=None, large=large)
-
-
-@functools.lru_cache(maxsize=256)
-def _file_digest(path: str, changed: int, size: int) -> str:
-    del changed, size  # they are what the cache goes by
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def absolute(path: str, ctx: Context, what: str = "path") -> str:
     """Return a path on the device in its normal form; InputError where it is relative."""
     home, slash, rest = path.partition("/")
@@ -229,10 +186,7 @@ def absolute(path: str, ctx: Context, what: str = "path") -> str:
 
 def ancestors(path: str) -> Iterator[File]:
     """Yield the folders above a path, the nearest first, without the root."""
-    above = File(path).parent
-    while above.path != "/":
-        yield above
-        above = above.parent
+    yield from folders_above(normal(path))[:-1]
 
 
 def read(draft: Draft, file: File, *, links: bool) -> tuple[File, FileState]:
@@ -265,11 +219,14 @@ def editable(state: FileState, path: str) -> bytes | None:
 def folder_of(draft: Draft, file: File) -> FileState:
     """Return the folder in which something is made; a plan fails where there is none."""
     above = file.parent
+    if (found := draft.folders.get(above.path)) is not None:
+        return found
     _, state = follow(draft, above)
     if not state.exists:
         raise CannotPlan(f"Destination directory {above.path} does not exist")
     if state.type != "directory":
         raise CannotPlan(f"Destination directory {above.path} is a {state.type}, no directory")
+    draft.folders[above.path] = state
     return state
 
 
@@ -294,7 +251,7 @@ def granted(state: FileState, access: Access, *, new: bool = False) -> FileState
         mode = _after_chown(known(state.mode) or "0000")
     if (owner, group, mode) == (state.owner, state.group, state.mode):
         return state
-    return replace(state, owner=owner, group=group, mode=mode, facts=None)
+    return state.but(owner=owner, group=group, mode=mode, facts=None)
 
 
 def _octal(mode: str | int, current: str, *, folder: bool) -> str:
@@ -405,7 +362,7 @@ def write(
     new = content.state(new)
     saved, kept = _backup(draft, state) if backup and state.type == "file" else ("", {})
     mode = known(new.mode) or "0644"
-    values = (file.path, owner, group, mode, saved, validate or "", *content.values())
+    values = (file.path, owner, group, mode, saved, validate or "", *content.values(file.path))
     shows = _shown(draft.ctx, file, state, new)
     draft.add(Effect(script=PUT_FILE, values=values, shows=shows, leaves={**kept, file: new}))
     return Written(new, saved)
@@ -431,6 +388,65 @@ def _backup(draft: Draft, state: FileState) -> tuple[str, Leaves]:
     if draft.ctx.user not in ("root", state.owner):
         copy = replace(copy, owner=draft.ctx.user, group=Unknown("the group of a copy"), mode=Unknown("a copy's mode"))
     return file.path, {file: copy}
+
+
+class Untouched:
+    """A tree as nothing planned before has touched it: most files are as they are to be, or new in new folders.
+
+    What is told of those here is what `write` plans, without asking the view for each of them what may have changed.
+    """
+
+    def __init__(self, draft: Draft, access: Access) -> None:
+        self._draft = draft
+        self._access = access
+        self._holds = not (draft.base.planned or draft.base.disturbances or draft.rerouted)
+        self._given: dict[tuple[object, ...], bool] = {}
+        self._new: dict[tuple[str, object], FileState | None] = {}
+
+    def settles(self, file: File, content: Content, mode: str | int | None) -> bool:
+        """Tell whether nothing is left to do for a file, or what there is to do is planned now."""
+        state = self._draft.probed.get(file) if self._holds else None
+        if not isinstance(state, FileState) or state.real != file.path:
+            return False
+        if state.type == "file":
+            settled = state.sha256 == content.sha256 and self._is_given(state, mode)
+        else:
+            settled = not state.exists and self._put(file, state, content, mode)
+        if settled:
+            self._draft.base.reads[file] = state
+        return settled
+
+    def _is_given(self, state: FileState, mode: str | int | None) -> bool:
+        """Tell whether a file has its owner, group and mode; of numbers that has to be asked one by one."""
+        if any(name and name.isdigit() for name in (self._access.owner, self._access.group)):
+            return False
+        key = (state.owner, state.group, state.mode, mode)
+        if key not in self._given:
+            self._given[key] = granted(state, replace(self._access, mode=mode)) is state
+        return self._given[key]
+
+    def _put(self, file: File, state: FileState, content: Content, mode: str | int | None) -> bool:
+        """Plan a new file where its folder is new too."""
+        folder = posixpath.dirname(file.path)
+        if (folder, mode) not in self._new:
+            self._new[folder, mode] = self._template(file.parent, mode)
+        template = self._new[folder, mode]
+        if template is None:
+            return False
+        new = template.but(real=file.path, **content.fields())
+        owner, group = self._access.owner or "", self._access.group or ""
+        values = (file.path, owner, group, known(new.mode) or "0644", "", "", *content.values(file.path))
+        shows = _shown(self._draft.ctx, file, state, new)
+        # Nothing else of the task reads it: laying it over the draft would only take time.
+        self._draft.effects.append(Effect(script=PUT_FILE, values=values, shows=shows, leaves={file: new}))
+        return True
+
+    def _template(self, folder: File, mode: str | int | None) -> FileState | None:
+        parent = self._draft.planned.get(folder)
+        if folder not in self._draft.born or not isinstance(parent, FileState) or parent.type != "directory":
+            return None
+        new = fresh(self._draft, FileState(), parent, "file")
+        return granted(new, replace(self._access, mode=mode), new=True)
 
 
 def is_secret(ctx: Context, states: Iterable[FileState]) -> bool:

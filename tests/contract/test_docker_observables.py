@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provisioner.jetson.observed import Facts, FactsState, FullFacts, FullFactsState, derive, fact_names
+from provisioner.jetson.described import FullFacts, FullFactsState
+from provisioner.jetson.observed import Facts, FactsState, derive, fact_names
 from provisioner.model import Observable, Unknown, View
 from provisioner.observables.docker import (
     Container,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -15,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provisioner.model import Context, Effect, NeedLook, Observable, Plan, State, TaskType, Unknown, View
-from provisioner.observables.file import File, FileState
-from provisioner.shell import Script, Upload, with_needs, words
+from provisioner.observables.file import CONTENT, HASHED, METADATA, File, FileState
+from provisioner.observables.file_many import FILE_MANY
+from provisioner.shell import Script, Upload, quote, with_needs, words
 from provisioner.tasks.blockinfile import BlockInFile
 from provisioner.tasks.command import Command, Shell
 from provisioner.tasks.copy import Copy
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "ash"]}
 USER = pwd.getpwuid(os.geteuid()).pw_name
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-PRELUDE = "LC_ALL=C; export LC_ALL; umask 022\nnext() { printf '@@\\n'; }\n"
+PRELUDE = "LC_ALL=C; export LC_ALL; umask 022\nnext() { printf '@@\\n'; }\nnext_all() { echo \"@@ $1\"; }\n"
 
 
 @pytest.fixture(params=list(SHELLS))
@@ -50,29 +53,44 @@ class Device:
     trips: int = 0
     user: str = USER
 
-    def call(self, script: Script, values: Iterable[Any]) -> subprocess.CompletedProcess[bytes]:
-        """Run one script as the wire does: a function in a subshell, without stdin."""
-        staging = self.root / ".staging"
+    def call(
+        self, script: Script, values: Iterable[Any], settings: str = "", also: Script | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run one script as the wire does: a function in a subshell, without stdin, where another one may be known."""
         values = list(values)
-        for value in values:
-            if isinstance(value, Upload):
-                staging.mkdir(exist_ok=True)
-                content = Path(value.path).read_bytes() if value.path else value.content
-                (staging / value.sha256).write_bytes(content or b"")
-        text = PRELUDE + "".join(s.definition for s in with_needs([script]))
-        text += f"main() {{\n( {script.name} {words(values, str(staging))} ) </dev/null\n}}\nmain\n"
+        places = {value.sha256: f"move:{self.bring(value)}" for value in values if isinstance(value, Upload)}
+        text = PRELUDE + settings + "".join(s.definition for s in with_needs([script, *filter(None, [also])]))
+        text += f"main() {{\n( {script.name} {words(values, places)} ) </dev/null\n}}\nmain\n"
         return subprocess.run(self.shell, input=text.encode(), capture_output=True, check=False)
 
-    def looks(self, asked: Mapping[Observable[Any], tuple[str, ...]]) -> dict[Observable[Any], State]:
-        """Return what the probes find, each called once for all of its kind."""
+    def bring(self, upload: Upload) -> Path:
+        """Put an upload where the transport would, and return that place."""
+        place = Path(tempfile.mkdtemp(dir=self.root))
+        if upload.archive:
+            unpack = ["tar", "-C", str(place), "-xpmof", "-"]
+            subprocess.run(unpack, input=b"".join(upload.pieces()), check=True)
+        else:
+            (place / "content").write_bytes(b"".join(upload.pieces()))
+        return place
+
+    def looks(
+        self, asked: Mapping[Observable[Any], tuple[str, ...]], *, guarding: bool = False
+    ) -> dict[Observable[Any], State]:
+        """Return what the probes find, each called once for all of its kind, as looks or as guards."""
         found = {}
         for kind in {type(observable) for observable in asked}:
             group = [observable for observable in asked if type(observable) is kind]
-            ran = self.call(kind.probe, [word for observable in group for word in asked[observable]])
+            values = [word for observable in group for word in asked[observable]]
+            ran = self.call(kind.probe, values, "guarding=yes\n" if guarding else "guarding=\n", kind.many)
             assert ran.returncode == 0, ran.stderr
-            texts = ran.stdout.decode().split("@@\n")[1:]
-            for observable, text in zip(group, texts, strict=True):
-                found[observable] = parsed(kind, text.removesuffix("\n"))
+            _, *told = re.split(r"^@@(?: (\d+))?\n", ran.stdout.decode(), flags=re.MULTILINE)
+            for number, text in zip(told[::2], told[1::2], strict=True):
+                members, group = group[: int(number or 1)], group[int(number or 1) :]
+                if number:
+                    found.update(kind.surveyed(text.removesuffix("\n"), members))
+                else:
+                    found[members[0]] = parsed(kind, text.removesuffix("\n"))
+            assert not group
         return found
 
     def look(self, observable: Observable[Any]) -> State:
@@ -81,7 +99,9 @@ class Device:
 
     def verify(self, leaves: Mapping[Observable[Any], State]) -> None:
         """Compare what is there with what was said to be."""
-        found = self.looks({observable: observable.guard_arguments(state) for observable, state in leaves.items()})
+        found = self.looks(
+            {observable: observable.guard_arguments(state) for observable, state in leaves.items()}, guarding=True
+        )
         for observable, state in leaves.items():
             assert known_text(found[observable], state) == known_text(state, state), observable
 
@@ -387,6 +407,94 @@ def test_large_content_travels_beside_the_script(device: Device) -> None:
     assert device.is_done(*tasks)
 
 
+def test_a_name_that_reads_like_an_upload_is_a_name(device: Device) -> None:
+    """A large file of the device is copied by its path, whatever that path holds."""
+    (device.root / "is:move:").mkdir()
+    device.at("is:move:/big").write_bytes(b"x" * (4 * 1024 * 1024 + 1))
+    device.run(Copy(src=device.path("is:move:/big"), remote_src=True, dest=device.path("again")))
+    assert device.at("again").stat().st_size == 4 * 1024 * 1024 + 1
+    assert names(device.at("is:move:")) == ["big"]
+
+
+ODD = ["plain", "two words", "it's", "-n", ".hidden", "..odd", "*", "$HOME", "back\\slash", "line\nbreak", "%25", "ü"]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_tree_is_put_together(device: Device, large: bool) -> None:
+    """Names of any sort, in new folders and old ones, over files and links: all are there, as if each came alone."""
+    source, there = device.at("source"), device.at("to")
+    for folder in ("", "deep/er", "old"):
+        (source / folder).mkdir(parents=True, exist_ok=True)
+        for name in ODD:
+            (source / folder / name).write_bytes(f"{folder}/{name}".encode() * (5000 if large else 1))
+    (source / "prog").write_text("#!/bin/sh\n")
+    (source / "prog").chmod(0o755)
+    (there / "old").mkdir(parents=True)
+    for name in ODD[:4]:
+        (there / "old" / name).write_text("other")
+        (there / "old" / name).chmod(0o640)
+    (there / "old" / "..odd").symlink_to("plain")
+    (there / "old" / "ü").symlink_to("gone")
+    task = Copy(src="source/", dest=str(there), directory_mode="0750")
+    (plan,) = device.run(task)
+    assert "put_files" in [effect.script.name for effect in plan.effects]
+    assert sum(isinstance(value, Upload) for effect in plan.effects for value in effect.values) == large
+    assert len(plan.effects) == 3 + 3 * 2
+    wanted = {path.relative_to(source): path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    assert {path.relative_to(there): path.read_bytes() for path in there.rglob("*") if path.is_file()} == wanted
+    assert not any(path.is_symlink() for path in there.rglob("*"))
+    assert {mode(str(there / "old" / name)) for name in ODD[:4]} == {0o640}
+    assert (mode(str(there / "deep/er/.hidden")), mode(str(there / "deep"))) == (0o644, 0o750)
+    assert names(device.root) == ["source", "to"]
+    assert device.is_done(task)
+    device.run(Copy(src="source/", dest=str(there), mode="preserve"))
+    assert mode(str(there / "prog")) == 0o755
+
+
+@AS_ROOT
+def test_a_tree_keeps_and_gives_owners(device: Device) -> None:
+    """Files that are replaced keep their owner and group, new ones get theirs; a setgid folder gives its group."""
+    source, there = device.at("source"), device.at("to")
+    (source / "g").mkdir(parents=True)
+    (there / "g").mkdir(parents=True)
+    shutil.chown(there / "g", group="games")
+    (there / "g").chmod(0o2775)
+    for name in ("a", "b", "g/c", "g/d"):
+        (source / name).write_text("new")
+    for name in ("a", "g/c"):
+        (there / name).write_text("old")
+        shutil.chown(there / name, "daemon", "bin")
+        (there / name).chmod(0o600)
+    task = Copy(src="source/", dest=str(there))
+    device.run(task)
+    owners = {name: ((there / name).owner(), (there / name).group()) for name in ("a", "b", "g/c", "g/d")}
+    kept = ("daemon", "bin")
+    assert owners == {"a": kept, "b": ("root", "root"), "g/c": kept, "g/d": ("root", "games")}
+    assert device.is_done(task)
+    given = Copy(src="source/", dest=str(there), owner="1", group="54321", mode="u=rw,go=r")
+    device.run(given)
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in there.rglob("?") if path.is_file()} == {(1, 54321)}
+    assert device.is_done(given)
+
+
+def test_a_bundle_that_was_damaged_changes_nothing(device: Device) -> None:
+    """Where a hash does not fit no file is put, and nothing lies about."""
+    source, there = device.at("source"), device.at("to")
+    source.mkdir()
+    there.mkdir()
+    for name in "abc":
+        (source / name).write_text(f"new {name}")
+        (there / name).write_text("old")
+    plan = device.plan(Copy(src="source/", dest=str(there)), View())
+    (effect,) = plan.effects
+    values = tuple(value.replace(b"new b", b"bad b") if isinstance(value, bytes) else value for value in effect.values)
+    ran = device.call(effect.script, values)
+    assert ran.returncode != 0
+    assert b"damaged" in ran.stderr
+    assert {path.read_text() for path in there.iterdir()} == {"old"}
+    assert names(there) == ["a", "b", "c"]
+
+
 def test_a_validate_that_refuses_leaves_the_old_file(device: Device) -> None:
     """validate sees the new content before it is in place; refused, nothing has changed and nothing lies about."""
     path = device.at("f")
@@ -397,6 +505,25 @@ def test_a_validate_that_refuses_leaves_the_old_file(device: Device) -> None:
     assert b"validate refused" in ran.stderr
     assert path.read_text() == "good\n"
     assert names(device.root) == ["f"]
+
+
+@AS_ROOT
+@pytest.mark.parametrize("content", [b"text " * 20_000, b"\xff\x00" * 50_000], ids=["text", "bytes"])
+def test_a_full_disk_is_named(device: Device, content: bytes) -> None:
+    """Where there is no room the reason is told, the old file stays and nothing lies about."""
+    device.at("new").write_bytes(content)
+    disk = device.at("disk")
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "none", str(disk)], check=True)
+    try:
+        (disk / "f").write_text("old")
+        plan = device.plan(Copy(src="new", dest=str(disk / "f")), View())
+        ran = device.call(plan.effects[0].script, plan.effects[0].values)
+        assert ran.returncode != 0
+        assert b"No space left on device" in ran.stderr
+        assert {path.name: path.read_text() for path in disk.iterdir()} == {"f": "old"}
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_hard_link_is_a_second_name(device: Device) -> None:
@@ -443,6 +570,65 @@ def test_a_command_gets_its_words_and_its_input(device: Device) -> None:
         assert b"s3cret" not in ran.stdout
         assert not stdout or ran.stdout == stdout
     assert not names(device.root)
+
+
+@pytest.mark.parametrize("odd", ["", "a|b", "back\\slash", "two\nlines"])
+def test_many_things_are_told_as_each_alone(device: Device, odd: str) -> None:
+    """Looks and guards of many paths say what those of one say, whatever stands there and however it is called."""
+    for number in range(40):
+        (device.root / f"file {number}%").write_bytes(b"x" * number)
+    (device.root / "folder").mkdir(mode=0o2750)
+    (device.root / "folder/-n").write_bytes(b"y" * 5_000_000)
+    (device.root / "to folder").symlink_to("folder")
+    (device.root / "nowhere %").symlink_to("not %/there")
+    (device.root / "circle").symlink_to("circle")
+    os.mkfifo(device.root / "fifo")
+    (device.root / "file 7%").chmod(0o7)
+    if odd:
+        (device.root / odd).write_bytes(b"odd")
+    names = [
+        *(f"file {n}%" for n in range(45)),
+        "folder",
+        "folder/-n",
+        "to folder",
+        "to folder/-n",
+        "nowhere %",
+        "fifo",
+    ]
+    names += ["nowhere %/x", "circle", "circle/x", "folder/no/such", "file 1%/x", "", *filter(None, [odd])]
+    ends = hashlib.sha256(b"x" * 3).hexdigest()
+    wants = [METADATA, HASHED, CONTENT, ends]
+    files = [File(device.path(name), wants[n % 4]) for n, name in enumerate(names)] + [File("/"), File("/none/x")]
+    values = [word for file in files for word in file.arguments()]
+    assert device.call(FILE_MANY, values, "guarding=yes\n").returncode == bool(odd)
+    for guarding in (False, True):
+        together = device.looks({file: file.arguments() for file in files}, guarding=guarding)
+        for file in files:
+            alone = device.looks({file: file.arguments()}, guarding=guarding)[file]
+            assert together[file] == alone, file
+            assert getattr(together[file], "content", None) == getattr(alone, "content", None)
+
+
+@pytest.mark.parametrize("change", ["", "content", "other", "time"])
+def test_what_was_hashed_is_hashed_again_once_it_changed(device: Device, change: str) -> None:
+    """A guard believes a hash that was noted while the file is the same one, of that size and time, and no longer."""
+    place, work = device.at("f"), device.at("work")
+    place.write_bytes(b"one")
+    os.utime(place, ns=(10**18 + 5, 10**18 + 5))
+    work.mkdir()
+    look = [*device.shell, "-c", 'LC_ALL=C stat -c "%d|%i|%s|%y" "$1"', "sh", place]
+    told = subprocess.run(look, capture_output=True, text=True, check=True).stdout
+    (work / "hashed").write_text(f"{'a' * 64} {told}")
+    if change == "content":
+        place.write_bytes(b"two")
+    elif change == "other":
+        shutil.copy2(place, device.at("g"))
+        device.at("g").replace(place)
+    elif change == "time":
+        os.utime(place, ns=(10**18 + 6, 10**18 + 6))
+    ran = device.call(File.probe, [str(place), HASHED], f"guarding=yes work={quote(str(work))}\n", File.many)
+    expected = hashlib.sha256(place.read_bytes()).hexdigest() if change else "a" * 64
+    assert parsed(File, ran.stdout.decode().partition("\n")[2].removesuffix("\n")).sha256 == expected
 
 
 def test_a_tree_says_what_sorts_there_are(device: Device) -> None:

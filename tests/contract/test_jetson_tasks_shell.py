@@ -71,6 +71,10 @@ STANDINS = {
 if [ -e "$ROOT/old" ]; then echo 'unknown flag: --validate' >&2; exit 125; fi
 if grep -q refused "$3"; then echo "unable to configure the Docker daemon with file $3: no" >&2; exit 1; fi
 """,
+    "timeout": """
+case " $(cat "$ROOT/silent" 2>/dev/null) " in *" $2 $3 "*) exit 124 ;; esac
+exec /usr/bin/timeout "$@"
+""",
     "journalctl": 'cat "$ROOT/journal" 2>/dev/null',
     "sleep": 'case $1 in 0.*) exec /usr/bin/sleep 0.05 ;; esac; log "sleep $1"',
     "dpkg-query": "case $4 in gone) exit 1 ;; half) echo config-files ;; *) echo installed ;; esac",
@@ -233,6 +237,25 @@ def test_dockerd_is_asked_before_anything_is_put_in_place(device: Device) -> Non
     assert device.read("daemon.json") == "{}\n"
     assert "restart" not in device.read("log")
     assert not list(device.root.glob(".provision.*"))
+
+
+@pytest.mark.parametrize(
+    ("silent", "told"),
+    [
+        ("dockerd --validate", "dockerd does not say whether it takes"),
+        ("docker ps", "does not say which containers run"),
+    ],
+)
+def test_silence_is_neither_a_yes_nor_a_refusal(device: Device, silent: str, told: str) -> None:
+    """Where Docker does not answer in time, nothing is put in place, nothing restarted, and the silence is named."""
+    device.write("daemon.json", "{}\n")
+    device.write("silent", silent)
+    done = set_docker(device)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "refuses" not in done.stderr
+    assert device.read("daemon.json") == "{}\n"
+    assert not (device.root / "log").exists() or "restart" not in device.read("log")
 
 
 def test_an_old_dockerd_cannot_be_asked(device: Device) -> None:

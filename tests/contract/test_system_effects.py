@@ -88,7 +88,7 @@ class Device:
     def run(self, text: str) -> subprocess.CompletedProcess[str]:
         """Run shell text."""
         helpers = f"next() {{ printf '%s\\n' '{BOUNDARY}'; }}\nsay() {{ printf 'said: %s\\n' \"$*\" >&2; }}\n"
-        script = f"{helpers}main() {{\n{text}\n}}\nmain\n"
+        script = f"{helpers}guarding=yes\nmain() {{\n{text}\n}}\nmain\n"
         return subprocess.run(
             self.shell, input=script, capture_output=True, text=True, env=self.env, timeout=100, check=False
         )

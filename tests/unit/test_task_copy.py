@@ -162,7 +162,7 @@ def test_a_tree_is_looked_at_and_planned_whole(tmp_path: Path) -> None:
     at = view(*(absent(path) for path in ("/etc/t", "/etc/t/sub", "/etc/t/sub/f")))
     assert {File("/etc/t"), File("/etc/t/sub"), File("/etc/t/sub/f")} <= set(task.looks_at(ctx))
     planned = plan(task, at, find=finder(tmp_path))
-    assert [next(iter(e.leaves)).path for e in planned.effects] == ["/etc/t", "/etc/t/sub", "/etc/t/sub/f"]
+    assert [one.path for effect in planned.effects for one in effect.leaves] == ["/etc/t", "/etc/t/sub", "/etc/t/sub/f"]
 
 
 @pytest.mark.parametrize("arguments", [{}, {"src": "a", "content": "b"}])

@@ -1,0 +1,210 @@
+"""The laws of many files at once: what a plan shows and leaves is what it would be file by file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from taskviews import absent, context, file, finder, folder, link, plan, shown, view
+
+from provisioner.observables.file import File
+from provisioner.shell import Part, Upload
+from provisioner.tasks.bundle import LARGEST, MOST, bundled
+from provisioner.tasks.content import Content
+from provisioner.tasks.copy import Copy
+from provisioner.tasks.listing import listed
+from provisioner.tasks.writing import FileTask
+from provisioner.transport.upload import Packer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provisioner.model import Effect
+
+
+def tree(tmp_path: Path, files: int, size: int = 10) -> Path:
+    """Make a folder of files."""
+    for number in range(files):
+        within = tmp_path / f"t/d{number % 3}"
+        within.mkdir(parents=True, exist_ok=True)
+        (within / f"f{number:04}").write_bytes(f"{number:>{size}}".encode())
+    return tmp_path / "t"
+
+
+def places(files: int) -> list[Any]:
+    """Return the places of such a tree as those that nothing stands at."""
+    return [absent(f"/etc/t/d{number % 3}/f{number:04}") for number in range(files)]
+
+
+def both(tmp_path: Path, *states: Any, **arguments: Any) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
+    """Return what a copy plans, and what it would plan file by file."""
+    task, ctx = Copy(src="t", dest="/etc", **arguments), context(find=finder(tmp_path))
+    kind = folder if all(state.exists for state in states) else absent
+    folders = [kind("/etc/t"), *(kind(f"/etc/t/d{number}") for number in range(3))]
+    return task.plan(view(*folders, *states), ctx).effects, FileTask.plan(task, view(*folders, *states), ctx).effects
+
+
+def test_what_is_shown_and_left_is_the_same(tmp_path: Path) -> None:
+    """Few effects show all that many show, in the same order, and leave what they leave."""
+    tree(tmp_path, 20)
+    few, many = both(tmp_path, *places(20), mode="0640")
+    assert (len(few), len(many)) == (2, 24)
+    assert [one for effect in few for one in effect.shows] == [one for effect in many for one in effect.shows]
+    assert [x for e in few for x in e.leaves.items()] == [x for e in many for x in e.leaves.items()]
+
+
+def test_an_archive_holds_the_files_and_their_hashes(tmp_path: Path) -> None:
+    """What travels is a tar of exactly these files, with a list of hashes, whose own hash stands in the script."""
+    tree(tmp_path, 2000, 300)
+    few, _ = both(tmp_path, *places(2000))
+    upload = few[1].values[0]
+    assert isinstance(upload, Upload)
+    data = b"".join(upload.pieces())
+    assert len(data) == upload.size
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        members = {member.name: tar.extractfile(member).read() for member in tar.getmembers()}  # type: ignore[union-attr]
+    sums = members.pop("sums")
+    assert hashlib.sha256(sums).hexdigest() == upload.sha256 == few[1].values[1]
+    listed = [line.split("  ./", 1) for line in sums.decode().splitlines()]
+    assert {name: digest for digest, name in listed} == {
+        name: hashlib.sha256(content).hexdigest() for name, content in members.items()
+    }
+    assert len(members) == 2000
+    folders = {name.rpartition("/")[0] for name in members}
+    assert all(len([name for name in members if name.startswith(f"{one}/")]) <= MOST for one in folders)
+
+
+def test_hosts_that_lack_the_same_get_the_same_archive(tmp_path: Path) -> None:
+    """An archive is made once, and so is the hash of each file."""
+    tree(tmp_path, 1000, 300)
+    first, _ = both(tmp_path, *places(1000))
+    second, _ = both(tmp_path, *places(1000))
+    one, other = first[1].values[0], second[1].values[0]
+    assert isinstance(one, Upload)
+    assert isinstance(other, Upload)
+    assert one.holds is other.holds
+
+
+def test_files_of_one_kind_go_together_whatever_they_were(tmp_path: Path) -> None:
+    """Old files with any owner and mode are replaced together, and keep both."""
+    tree(tmp_path, 9)
+    old = [file(f"/etc/t/d{n % 3}/f{n:04}", b"old", mode="0600", owner=["root", "nvidia"][n % 2]) for n in range(9)]
+    few, many = both(tmp_path, *old)
+    assert [effect.script.name for effect in few] == ["put_files"]
+    assert [one for effect in few for one in effect.shows] == [one for effect in many for one in effect.shows]
+    assert [x for e in few for x in e.leaves.items()] == [x for e in many for x in e.leaves.items()]
+
+
+@pytest.mark.parametrize("arguments", [{"backup": True}, {"validate": "true %s"}, {"mode": "4755"}])
+def test_what_is_more_than_a_file_goes_alone(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    """A backup, a validation and a setuid bit keep their own way; so does a large file."""
+    tree(tmp_path, 4)
+    there = [file(f"/etc/t/d{number % 3}/f{number:04}", b"old") for number in range(4)]
+    few, _ = both(tmp_path, *there, **arguments)
+    assert [effect.script.name for effect in few] == ["put_file"] * 4
+    with (tmp_path / "t/d0/f0000").open("wb") as large:
+        large.truncate(LARGEST + 1)
+    few, _ = both(tmp_path, *places(4))
+    assert [effect.script.name for effect in few] == ["make_folders", "put_files", "put_file"]
+
+
+def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    """What was read is kept as long as the file stays as it is."""
+    path = tmp_path / "f"
+    path.write_text("a")
+    first = Content.of_file(str(path))
+    assert Content.of_file(str(path)) is first
+    path.write_text("other")
+    assert Content.of_file(str(path)).data == b"other"
+
+
+def test_a_part_is_as_long_as_it_was(tmp_path: Path) -> None:
+    """A stretch of a file comes in pieces, and is filled up where the file has become shorter."""
+    path = tmp_path / "f"
+    path.write_bytes(bytes(range(100)))
+    assert list(Part(str(path), 10, 25).pieces(10)) == [
+        bytes(range(10, 20)),
+        bytes(range(20, 30)),
+        bytes(range(30, 35)),
+    ]
+    assert b"".join(Part(str(path), 90, 30).pieces(8)) == bytes(range(90, 100)) + bytes(20)
+
+
+def test_packed_pieces_are_one_gzip_file() -> None:
+    """Pieces that pack well, and such that do not, make one file that gzip reads."""
+    import gzip
+    import random
+
+    pieces = [b"text " * 20_000, random.Random(1).randbytes(100_000), *[b"more " * 20_000] * 12]
+    packer = Packer()
+    packed = [packer.pack(piece) for piece in pieces]
+    assert gzip.decompress(b"".join(packed)) == b"".join(pieces)
+    assert len(packed[0]) < 2000
+    assert len(packed[-1]) < 2000
+
+
+def test_all_below_a_folder_is_walked_once(tmp_path: Path) -> None:
+    """Folders come before what is in them; a link to a folder above is not followed."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/f").write_text("x")
+    (tmp_path / "a/up").symlink_to("..")
+    (tmp_path / "a/link").symlink_to("b")
+    listing = listed(str(tmp_path))
+    assert listing.folders == ("a", "a/b", "a/link", "a/up")
+    assert [source.name for source in listing.files] == ["a/b/f", "a/link/f"]
+
+
+def test_a_listing_is_made_once_and_never_old(tmp_path: Path) -> None:
+    """As long as nothing changes it is the same one; another content, mode, file or folder makes a new one."""
+    top = tree(tmp_path, 6)
+    before = listed(str(top))
+    assert listed(str(top)) is before
+    for change in (
+        lambda: (top / "d1/f0001").write_text("other, and longer"),
+        lambda: (top / "d1/f0001").chmod(0o755),
+        (top / "d1/f0001").unlink,
+        (top / "d1/new").mkdir,
+        lambda: (top / "d1/new/f").write_text("x"),
+    ):
+        change()
+        after = listed(str(top))
+        assert after is not before
+        before = after
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"mode": "0600"}, {"mode": "preserve"}, {"owner": "daemon"}, {"force": False}]
+)
+@pytest.mark.parametrize("user", ["root", "nvidia"])
+def test_what_was_planned_elsewhere_changes_nothing(tmp_path: Path, arguments: dict[str, Any], user: str) -> None:
+    """A tree is planned, and guarded, as if each of its files were asked for by itself."""
+    tree(tmp_path, 12)
+    states = [
+        *(folder("/etc/t"), folder("/etc/t/d0"), absent("/etc/t/d1"), folder("/etc/t/d2")),
+        *(absent(f"/etc/t/d1/f{n:04}") for n in range(1, 12, 3)),
+        *(absent("/etc/t/d0/f0000"), file("/etc/t/d0/f0003", b"other"), link("/etc/t/d0/f0006", "../x")),
+        *(file("/etc/t/d0/f0009", f"{9:>10}".encode(), mode="0600"), link("/etc/t/d2/f0002", "f0005")),
+        *(file(f"/etc/t/d2/f{n:04}", f"{n:>10}".encode(), owner="nvidia") for n in (5, 8, 11)),
+    ]
+    told = []
+    for planned in (False, True):
+        at = view(*states)
+        if planned:
+            at.planned[File("/srv/elsewhere")] = absent("/srv/elsewhere")
+        effects = FileTask.plan(
+            Copy(src="t", dest="/etc", **arguments), at, context(find=finder(tmp_path), user=user)
+        ).effects
+        told.append(([(one.script, one.values, one.shows, list(one.leaves.items())) for one in effects], at.reads))
+    assert told[0] == told[1]
+
+
+def test_one_effect_is_left_as_it_is() -> None:
+    """A copy of one file is what it was."""
+    planned = plan(Copy(content="x", dest="/etc/f"), view(absent("/etc/f")))
+    assert [effect.script.name for effect in planned.effects] == ["put_file"]
+    assert bundled(planned.effects, "root") == planned.effects
+    assert shown(planned)
+    assert list(planned.effects[0].leaves) == [File("/etc/f")]
