@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .document import ScalarNode, decode, plain
+from provisioner.records import dataclass
+
+from .document import Node, ScalarNode, decode, plain
 from .errors import InputError, NotYetKnown
 from .model import Context, TaskType
 from .playbook import find_file
-from .templating import OMIT, Templar, Verbatim, used_names
+from .templating import OMIT, Templar, Verbatim, hides_names, is_plain, used_names
 
 if TYPE_CHECKING:
     from .playbook import Play, Task
 
+_TASKS = 4096  # tasks of which it is kept what they ask for: a fleet has the same
+ANY = "*"
+"""Among the names that something asks for: there are others, which show only when it is rendered."""
 TRUE = frozenset({"yes", "on", "true", "y", "t", "1"})
 
 
@@ -89,6 +96,7 @@ class Compiler:
         play = scope.play
         self._play_vars: dict[str, Any] = {**play.vars, **play.vars_files}
         self._frozen: dict[int, list[Item]] = {}
+        self._shared: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._learnt = self._dependent({task.register for task in play.everything() if task.register})
         self._set = any(task.module == "set_fact" for task in play.everything())
 
@@ -106,11 +114,13 @@ class Compiler:
             items = self._frozen[key]
         return [replace(item, handler=True) for item in items] if handler else items
 
-    def log_in(self, user: object) -> None:
-        """Take note of whom the connection belongs to; what was rendered for another user is forgotten."""
-        if user and user != self.scope.login_user:
-            self.scope = replace(self.scope, login_user=str(user))
-            self._frozen.clear()
+    def log_in(self, user: object) -> bool:
+        """Take note of whom the connection belongs to; tell whether it is another user than was known."""
+        if not user or user == self.scope.login_user:
+            return False
+        self.scope = replace(self.scope, login_user=str(user))
+        self._frozen.clear()
+        return True
 
     def thaw(self) -> None:
         """Forget the rendered values: the facts turned out to be others."""
@@ -123,7 +133,7 @@ class Compiler:
         except (NotYetKnown, InputError):
             pass
         try:
-            return list(self._resolve(replace(task, when=()), memory))
+            return list(self._resolve(_unconditional(task), memory))
         except (NotYetKnown, InputError):
             return []
 
@@ -138,20 +148,27 @@ class Compiler:
             with suppress(NotYetKnown, InputError):
                 known[name] = templar.render(node)
         try:
-            return self.scope.modules[task.module], known, self._context(task, templar, variables, task.name)
+            context = self._context(task, templar, variables, task.name, memory.facts)
         except (NotYetKnown, InputError):
             return None
+        return self.scope.modules[task.module], known, context
 
     def variables(self, task: Task, memory: Memory, item: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Return what templates see, the strongest first."""
-        scope = self.scope
-        return ChainMap(
-            *(dict(part) for part in (scope.extra, item or {}, scope.magic, memory.values)),
-            dict(task.vars),
-            self._play_vars,
-            {name: Verbatim(value) for name, value in memory.facts.items()},
-            dict(scope.variables),
-        )
+        known = self._known(memory.facts)
+        if not (task.vars or memory.values or item):
+            return known
+        strong = {**self.scope.magic, **(item or {}), **self.scope.extra}
+        return {**known, **task.vars, **memory.values, **strong}
+
+    def _known(self, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what the templates of every task see, which is the same until other facts are known."""
+        if self._shared is None or self._shared[0] is not facts:
+            scope = self.scope
+            verbatim = {name: Verbatim(value) for name, value in facts.items()}
+            merged = {**scope.variables, **verbatim, **self._play_vars, **scope.magic, **scope.extra}
+            self._shared = facts, merged
+        return self._shared[1]
 
     @staticmethod
     def _templar(task: Task, variables: Mapping[str, Any]) -> Templar:
@@ -160,8 +177,8 @@ class Compiler:
     def _dependent(self, names: set[str]) -> frozenset[str]:
         """Return these names, and those of the variables that are made of them."""
         texts = {**self.scope.variables, **{name: plain(node) for name, node in self._play_vars.items()}}
-        uses = {name: _used(value) for name, value in texts.items()} if names else {}
-        while more := {name for name, used in uses.items() if used & names} - names:
+        uses = {name: used_in(value) for name, value in texts.items()} if names else {}
+        while more := {name for name, used in uses.items() if used & {ANY, *names}} - names:
             names |= more
         return frozenset(names)
 
@@ -172,36 +189,19 @@ class Compiler:
 
     def uses(self, task: Task, names: Iterable[str]) -> frozenset[str]:
         """Return those of the names on whose values a task's own depend, through other variables too."""
-        used = self._used_by(task) if names else frozenset()
-        if used is None:
-            return frozenset(names)
-        verdicts = (*(task.changed_when or ()), *(task.failed_when or ()))
-        texts = (str(one.value) for one in verdicts)
-        used = used.union(*(used_names(text, expression=True) for text in texts))
-        return frozenset(name for name in names if used & self._dependent({name}))
+        names = tuple(names)
+        if not names:
+            return frozenset()
+        used = self._used_by(task) | _judged_by(task)
+        return frozenset(name for name in names if ANY in used or used & self._dependent({name}))
 
     def _learns_nothing(self, task: Task) -> bool:
         if self._set or not self._learnt:
             return not self._set
-        used = self._used_by(task)
-        return used is not None and not (used & self._learnt)
+        return not self._used_by(task) & {ANY, *self._learnt}
 
-    def _used_by(self, task: Task) -> frozenset[str] | None:
-        """Return the names that a task's values are made of; None where that shows only when it is rendered."""
-        cls = self.scope.modules.get(task.module)
-        names = _names(task)
-        for field_name in cls.expressions if cls else ():
-            for text in _strings(plain(task.args[field_name])) if field_name in task.args else ():
-                names |= used_names(text, expression=True)
-        if cls is None or cls.template is None:
-            return names
-        source = plain(task.args[cls.template]) if cls.template in task.args else None
-        if not isinstance(source, str) or "{{" in source:
-            return None
-        try:
-            return names | used_names(find_file(task, "templates", source).read_text("utf-8"))
-        except (InputError, OSError, UnicodeDecodeError):
-            return None
+    def _used_by(self, task: Task) -> frozenset[str]:
+        return _names_of(task, self.scope.modules.get(task.module))
 
     def _resolve(self, task: Task, memory: Memory) -> Iterator[Item]:
         if task.loop is None:
@@ -235,8 +235,10 @@ class Compiler:
         templar = self._templar(task, variables)
         name = str(templar.render(task.name)) if "{{" in task.name else task.name
         label = f"{name} ({item_label})" if item_label is not None else name
-        ctx = replace(self._context(task, templar, variables, label), facts=memory.facts)
-        base = Item(
+        ctx = self._context(task, templar, variables, label, memory.facts)
+        notify = tuple(str(templar.render(one)) for one in task.notify)
+        skipped = self._skipped(task, templar)
+        return Item(
             task=task,
             label=name,
             item=item_label,
@@ -245,12 +247,10 @@ class Compiler:
             variables=variables,
             ignore_errors=self._flag(task.ignore_errors, templar),
             read_only=task.check_mode is not None and not self._flag(task.check_mode, templar),
-            notify=tuple(str(templar.render(one)) for one in task.notify),
+            notify=notify,
+            skipped=skipped,
+            action=None if skipped else self._action(task, templar),
         )
-        skipped = self._skipped(task, templar)
-        if skipped:
-            return replace(base, skipped=skipped)
-        return replace(base, action=self._action(task, templar))
 
     def _skipped(self, task: Task, templar: Templar) -> str | None:
         for condition in task.when:
@@ -263,7 +263,9 @@ class Compiler:
             return bool(flag)
         return _truth(templar.render(flag))
 
-    def _context(self, task: Task, templar: Templar, variables: Mapping[str, Any], label: str) -> Context:
+    def _context(
+        self, task: Task, templar: Templar, variables: Mapping[str, Any], label: str, facts: Mapping[str, Any]
+    ) -> Context:
         scope = self.scope
         login = scope.login_user or "root"
 
@@ -282,6 +284,7 @@ class Compiler:
             user=self._user(task, templar, login),
             login_user=login,
             variables=variables,
+            facts=facts,
             render=render,
             find=lambda kind, name: find_file(task, kind, name),
             check=scope.check,
@@ -301,15 +304,31 @@ class Compiler:
         return str(templar.render(node)) if node is not None else self.scope.become_user or "root"
 
     def _action(self, task: Task, templar: Templar) -> TaskType:
-        rendered: dict[str, object] = {}
-        for name, node in task.args.items():
-            value = templar.render(node)
-            if value is not OMIT:
+        rendered, still_open = _written_out(task)
+        rendered = dict(rendered)
+        for name in still_open:
+            value = templar.render(task.args[name])
+            if value is OMIT:
+                del rendered[name]
+            else:
                 rendered[name] = value
         cls = self.scope.modules[task.module]
         if cls.any_argument:
             rendered = {"free": rendered}
         return decode(rendered, cls, task.place, name=task.module)
+
+
+@lru_cache(_TASKS)
+def _unconditional(task: Task) -> Task:
+    """Return a task without its conditions."""
+    return replace(task, when=())
+
+
+@lru_cache(_TASKS)
+def _written_out(task: Task) -> tuple[Mapping[str, object], tuple[str, ...]]:
+    """Return a task's arguments as far as they are written out, and the names of those that have to be rendered."""
+    values = {name: node.value if isinstance(node, ScalarNode) else node for name, node in task.args.items()}
+    return values, tuple(name for name, value in values.items() if not is_plain(value))
 
 
 def _truth(value: object) -> bool:
@@ -328,21 +347,67 @@ def verdict(item: Item, conditions: tuple[ScalarNode, ...] | None, registered: o
     return all(_truth(templar.evaluate(one)) for one in conditions)
 
 
-def _names(task: Task) -> frozenset[str]:
-    names: set[str] = set()
-    texts: list[object] = [task.name, *(plain(node) for node in (*task.args.values(), *task.vars.values()))]
-    texts += [plain(task.loop.items)] if task.loop else []
-    texts += [one.value for one in task.notify]
-    for value in texts:
-        names |= _used(value)
-    for condition in task.when:
-        if isinstance(condition.value, str):
-            names |= used_names("{{ " + condition.value + " }}")
-    return frozenset(names)
+def asked_by(play: Play, modules: Mapping[str, type[TaskType]]) -> frozenset[str]:
+    """Return the names that a play's own text asks for."""
+    nodes = (*play.vars.values(), *play.vars_files.values(), play.become, play.become_user)
+    names = used_in([_written(node) for node in nodes])
+    for task in play.everything():
+        names |= _names_of(task, modules.get(task.module)) | _judged_by(task)
+    return names
 
 
-def _used(value: object) -> frozenset[str]:
-    return frozenset(name for text in _strings(value) for name in used_names(text))
+def used_in(value: object) -> frozenset[str]:
+    """Return the names that the texts in a value ask for."""
+    return frozenset(name for text in _strings(value) for name in _asked(text))
+
+
+def _asked(text: str, *, expression: bool = False) -> frozenset[str]:
+    names = used_names(text, expression=expression)
+    return names | {ANY} if hides_names(text, expression=expression) else names
+
+
+def _written(value: object) -> object:
+    return plain(value) if isinstance(value, Node) else value
+
+
+def _names_of(task: Task, cls: type[TaskType] | None) -> frozenset[str]:
+    """Return the names that a task's values are made of."""
+    names = _names(task, cls.expressions if cls else ())
+    if cls is None or cls.template is None:
+        return names
+    source = plain(task.args[cls.template]) if cls.template in task.args else None
+    if not isinstance(source, str) or "{{" in source:
+        return names | {ANY}
+    try:
+        path = find_file(task, "templates", source)
+        return names | _names_in_file(str(path), path.stat().st_mtime_ns)
+    except (InputError, OSError, UnicodeDecodeError):
+        return names | {ANY}
+
+
+def _judged_by(task: Task) -> frozenset[str]:
+    """Return the names that changed_when and failed_when ask for."""
+    verdicts = (*(task.changed_when or ()), *(task.failed_when or ()))
+    return frozenset().union(*(_asked(str(one.value), expression=True) for one in verdicts))
+
+
+@lru_cache(_TASKS)
+def _names(task: Task, expressions: tuple[str, ...]) -> frozenset[str]:
+    """Return the names that a task's values are made of, less those that a template file asks for."""
+    flags = (task.become, task.become_user, task.ignore_errors, task.no_log, task.check_mode)
+    loop = (task.loop.items, task.loop.label) if task.loop else ()
+    nodes = (*task.args.values(), *task.vars.values(), *task.notify, *flags, *loop)
+    names = used_in([task.name, *map(_written, nodes)])
+    for node in (task.args[name] for name in expressions if name in task.args):
+        names = names.union(*(_asked(text, expression=True) for text in _strings(plain(node))))
+    return names.union(*(_asked(str(one.value), expression=True) for one in task.when))
+
+
+@lru_cache(_TASKS)
+def _names_in_file(path: str, changed: int) -> frozenset[str]:
+    """Return the names that a template file asks for, as it is since a time in nanoseconds."""
+    del changed
+    return _asked(Path(path).read_text("utf-8"))
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from provisioner.records import dataclass
 
 from .document import decode, near, raise_all
 from .errors import InputError
@@ -41,7 +42,7 @@ class Credentials:
 
 def target_of(host: Host, inventory: Inventory, given: Credentials, lab: Lab | None, *, become: bool) -> Target:
     """Return where a host is and how to get in; a simulated one is found in its lab."""
-    _check(host, inventory)
+    check(host, inventory)
     if lab is not None and host.name in lab.devices:
         return _simulated(host, lab, given, become=become)
     user, address = _split(str(_first(host, "ansible_host", "ansible_ssh_host") or host.name))
@@ -111,20 +112,15 @@ def wants_root(host: Host) -> bool:
     return value is not None and decode(value, bool, name=f"{host.name}: ansible_become")
 
 
-def _check(host: Host, inventory: Inventory) -> None:
+def check(host: Host, inventory: Inventory) -> None:
     """Report every variable of a host that does not fit."""
-    checks: Mapping[str, Callable[[Any], object]] = {
-        "ansible_connection": _by_ssh,
-        "ansible_become": lambda value: decode(value, bool, name="ansible_become"),
-        **dict.fromkeys(_PORTS, _number),
-        **{name: partial(_words, name) for name in _OPTIONS},
-    }
     errors = []
-    for name, check in checks.items():
+    for name, fits in _CHECKS.items():
         value = host.vars.get(name)
+        if value is None:
+            continue
         try:
-            if value is not None:
-                check(value)
+            fits(value)
         except InputError as error:
             place = inventory.var_source(host, name)
             errors.append(InputError(f"{host.name}: {error.message}", source=place, hint=error.hint))
@@ -153,6 +149,14 @@ def _words(name: str, value: object) -> list[str]:
         return shlex.split(str(value))
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "ansible_connection": _by_ssh,
+    "ansible_become": lambda value: decode(value, bool, name="ansible_become"),
+    **dict.fromkeys(_PORTS, _number),
+    **{name: partial(_words, name) for name in _OPTIONS},
+}
 
 
 def _port(host: Host) -> int | None:

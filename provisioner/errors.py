@@ -15,8 +15,9 @@ A bug is a traceback.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -102,6 +101,8 @@ def _keep_access(real: Path, aside: Path) -> None:
             os.chown(aside, there.st_uid, there.st_gid)
         except PermissionError:
             raise PermissionError(0, "it is another user's, and would be ours when replaced") from None
+    import shutil
+
     shutil.copystat(real, aside)
     os.utime(aside)
 

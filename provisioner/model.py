@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import field
 from fnmatch import fnmatchcase
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args, get_type_hints
+
+from provisioner.records import dataclass
 
 from .errors import NotYetKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from .shell import Script, Value
@@ -76,6 +80,8 @@ def _to_text(value: object) -> str:
 
 
 def _from_text(text: str, kind: type) -> object:
+    if kind is str:
+        return unescape(text) if "%" in text else text
     if kind is bool:
         return text == "yes"
     if kind is bytes:
@@ -100,6 +106,18 @@ def _kinds(cls: Any) -> dict[str, type]:
     return kinds
 
 
+@cache
+def _fields(cls: Any) -> tuple[str, ...]:
+    """Return the names of a state's fields."""
+    return tuple(f.name for f in dataclasses.fields(cls))
+
+
+@cache
+def _compared(cls: Any) -> tuple[str, ...]:
+    """Return the names of a state's fields that are no attached ones."""
+    return tuple(f.name for f in dataclasses.fields(cls) if not f.metadata.get("attached"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """What is known of an observable: fields of str, int, bool or tuple[str, ...]; None is absent, Unknown is open.
@@ -111,10 +129,10 @@ class State:
     def render(self) -> str:
         """Return the canonical text, as the probe prints it."""
         lines = []
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if value is not None and not isinstance(value, Unknown) and not f.metadata.get("attached"):
-                lines.append(f"{f.name}={_to_text(value)}")
+        for name in _compared(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Unknown):
+                lines.append(f"{name}={_to_text(value)}")
         return "\n".join(lines)
 
     @classmethod
@@ -130,15 +148,13 @@ class State:
 
     def open_fields(self) -> tuple[str, ...]:
         """Return the names of the fields that are Unknown."""
-        return tuple(f.name for f in dataclasses.fields(self) if isinstance(getattr(self, f.name), Unknown))
+        names = _fields(type(self))  # type: ignore[arg-type]
+        return tuple([name for name in names if isinstance(getattr(self, name), Unknown)])
 
     def known_fields(self) -> tuple[str, ...]:
         """Return the names of the compared fields that are not Unknown."""
-        return tuple(
-            f.name
-            for f in dataclasses.fields(self)
-            if not f.metadata.get("attached") and not isinstance(getattr(self, f.name), Unknown)
-        )
+        names = _compared(type(self))  # type: ignore[arg-type]
+        return tuple([name for name in names if not isinstance(getattr(self, name), Unknown)])
 
 
 S = TypeVar("S", bound=State)
@@ -149,19 +165,29 @@ class Observable(Generic[S]):
     """A thing on a device that can be looked at, named by what follows.
 
     Subclasses give `kind` (the word that people read), `state` (its State), `probe` (a Script that takes the
-    arguments of many observables one after the other, `arity` each, calls `next` before it prints the text of each,
-    and writes nothing to the device).
+    arguments of many observables one after the other, `arity` each and `together` at most, calls `next` before it
+    prints the text of each, and writes nothing to the device). Where nothing is compared, a probe may call `next_all`
+    with their number instead, and print anything that `surveyed` understands. `many` is what it calls where there are
+    at least `a_crowd` of them, or some that were hashed as they came; a batch without such is spared its length.
     """
 
     kind: ClassVar[str]
     state: ClassVar[type[State]]
     probe: ClassVar[Script]
     arity: ClassVar[int] = 1
+    many: ClassVar[Script | None] = None
+    a_crowd: ClassVar[int] = 32
+    together: ClassVar[int] = 100  # what shells do with lists is quadratic
     guarded: ClassVar[bool] = True
 
     def arguments(self) -> tuple[str, ...]:
         """Return the probe's arguments for this one."""
-        return tuple(str(getattr(self, f.name)) for f in dataclasses.fields(self))[: self.arity]
+        return tuple([str(getattr(self, name)) for name in _fields(type(self))[: self.arity]])  # type: ignore[arg-type]
+
+    @classmethod
+    def surveyed(cls, text: str, members: Sequence[Any]) -> Iterable[tuple[Observable[Any], State]]:
+        """Return what a probe that called `next_all` told of these, each with its state; who is left out is unclear."""
+        raise NotImplementedError(f"{cls.kind} is told one by one: {len(members)} in {len(text)} characters")
 
     def guard_arguments(self, expected: State) -> tuple[str, ...]:
         """Return the probe's arguments where only the fields that `expected` knows are compared."""
@@ -196,6 +222,16 @@ class Observable(Generic[S]):
     def is_absent(self, state: State) -> bool:
         """Tell whether a state says that the thing is not there."""
         del state
+        return False
+
+    def reroutes(self, before: State | None, after: State) -> bool:
+        """Tell whether such a change of this thing may change where other things are found."""
+        del before, after
+        return False
+
+    def follows_from(self, state: State, reads: Mapping[Observable[Any], State]) -> bool:
+        """Tell whether this state is certain where all others that were read are as they were."""
+        del state, reads
         return False
 
     def __str__(self) -> str:
@@ -307,7 +343,7 @@ class View:
 
     Reads are recorded: what a plan read is what its guard compares. So are assumptions: the labels of tasks whose
     effects may have changed what was read; `rests` keeps them for what was planned on such a read. `born` are the
-    things that were absent until an effect made them.
+    things that were absent until an effect made them. `rerouted` tells that some things may be found elsewhere now.
     """
 
     probed: dict[Observable[Any], State] = field(default_factory=dict)
@@ -318,6 +354,7 @@ class View:
     rests: dict[Observable[Any], tuple[str, ...]] = field(default_factory=dict)
     reads: dict[Observable[Any], State] = field(default_factory=dict)
     assumed: dict[str, None] = field(default_factory=dict)
+    rerouted: bool = False
 
     def learn(self, observable: Observable[Any], state: State) -> None:
         """Take in what a look told."""
@@ -345,7 +382,10 @@ class View:
 
     def lean(self, where: Observable[Any]) -> None:
         """Take note of the tasks that may have changed a thing, or on which what was planned of it rests."""
-        self.assumed.update(dict.fromkeys(self.rests.get(where, ())))
+        if where in self.rests:
+            self.assumed.update(dict.fromkeys(self.rests[where]))
+        if not self.disturbances:
+            return
         for pattern, label in self.disturbances[self.laid.get(where, 0) :]:
             if label not in self.assumed and pattern.matches(where):
                 self.assumed[label] = None
@@ -364,6 +404,7 @@ class View:
             where = observable.located(self)
             if not where.is_absent(state) and self._was_absent(where):
                 self.born.add(where)
+            self.rerouted = self.rerouted or where.reroutes(self.planned.get(where) or self.probed.get(where), state)
             self.planned[where] = state
             self.laid[where] = len(self.disturbances)
             self.rests[where] = assumed
@@ -416,7 +457,7 @@ class TaskType:
 
     `free_form` names the field that a bare string fills, `any_argument` lets any name be an argument. `expressions`
     are the fields that hold bare expressions, and `template` the one that names a template file: what those use is
-    known to be used.
+    known to be used. `services` names what it asks of the controller, as `images`, and of the run, as `facts`.
     """
 
     name: ClassVar[str]
@@ -425,6 +466,7 @@ class TaskType:
     any_argument: ClassVar[bool] = False
     expressions: ClassVar[tuple[str, ...]] = ()
     template: ClassVar[str | None] = None
+    services: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[str] = ""
 
     @classmethod
@@ -443,18 +485,48 @@ class TaskType:
         raise NotImplementedError
 
 
-_TASKS: dict[str, type[TaskType]] = {}
+class _TaskTypes(Mapping[str, "type[TaskType]"]):
+    """Task types by name; a type that was only announced is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, type[TaskType]] = {}
+        self.announced: dict[str, str] = {}
+        self._whole: set[str] = set()
+
+    def __getitem__(self, name: str) -> type[TaskType]:
+        # A type registers before the rest of its module has run: another thread has to wait for that.
+        if name in self.announced and name not in self._whole:
+            import_module(self.announced[name])
+            self._whole.add(name)
+        return self.types[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self.announced, **self.types})
+
+    def __len__(self) -> int:
+        return len(self.announced.keys() | self.types.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.types or name in self.announced
+
+
+_TASKS = _TaskTypes()
 
 
 def task(cls: type[TaskType]) -> type[TaskType]:
     """Register a task type under its name and aliases."""
     for name in (cls.name, *cls.aliases):
-        _TASKS[name] = cls
+        _TASKS.types[name] = cls
     return cls
 
 
+def announce_tasks(modules: Mapping[str, str]) -> None:
+    """Tell in which modules the task types of these names are registered; they are imported when first used."""
+    _TASKS.announced.update(modules)
+
+
 def task_types() -> Mapping[str, type[TaskType]]:
-    """Return every registered task type by name; importing `provisioner.tasks` registers those of this package."""
+    """Return every task type by name; importing `provisioner.tasks` announces those of this package."""
     return _TASKS
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.document import Node, ScalarNode, UnsafeText, is_template, near, read_text, walk
 from provisioner.errors import InputError, Source
 from provisioner.playbook import find_file
+from provisioner.records import dataclass
 from provisioner.templating import guarded_names, syntax_error, used_names
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def _wrong(text: _Text, defined: frozenset[str], guards: frozenset[str]) -> Iter
         place = Source(text.source.path, found[1]) if text.file else text.source
         yield InputError(f"is not a valid template: {found[0]}", source=place)
         return
-    missing = _names(text) - defined - guards - guarded_names(text.text, expression=text.expression) - _MAGIC
-    for name in sorted(missing):
+    missing = _names(text) - defined - guards - _MAGIC
+    for name in sorted(missing - guarded_names(text.text, expression=text.expression) if missing else missing):
         if not name.startswith(_PREFIXES):
             hint = "define it in the inventory or the play, or give it a default: {{ NAME | default('') }}"
             message = f"nothing defines the variable {name!r}{near(name, defined | _MAGIC)}"

@@ -6,10 +6,12 @@ Values that were given on the command line may be secrets: of those only the nam
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from provisioner.records import dataclass
 
 from .fleet import extra_vars, names_of
 
@@ -65,9 +67,14 @@ def remember(
         become_user=options.become_user,
         allow_restart=bool(options.allow_restart),
     )
+    shared = asdict(made)
+    folder = path_of(inventory, "").parent
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for host in filter(_took_part, recap.hosts.values()):
-            _write(path_of(inventory, host.name), replace(made, host=host.name, ended=host.state))
+            # in one line: json's quick encoder does not indent, and each file names all the hosts
+            text = json.dumps({**shared, "host": host.name, "ended": host.state})
+            _write(path_of(inventory, host.name), text + "\n")
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     return None
@@ -99,9 +106,8 @@ def path_of(inventory: Inventory, host: str) -> Path:
     return inventory.state_dir / "applied" / f"{safe}.json"
 
 
-def _write(path: Path, made: Applied) -> None:
+def _write(path: Path, text: str) -> None:
     """Write a file so that whoever reads it finds the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
-    aside.write_text(json.dumps(asdict(made), indent=2) + "\n", "utf-8")
+    aside.write_text(text, "utf-8")
     aside.replace(path)

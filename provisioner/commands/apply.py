@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError
 
-from .fleet import Fleet, Listeners, extra_vars, load_fleet, names_of, start_lab, warm_up
+from .fleet import Fleet, Listeners, extra_vars, load_fleet, names_of, settle, start_lab, warm_up
 
 if TYPE_CHECKING:
     import argparse
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from provisioner.document import Caution
     from provisioner.engine import Outcome
+    from provisioner.events import Explanation
     from provisioner.playbook import Playbook
     from provisioner.report import Recap, Reporter
     from provisioner.runner import Settings
@@ -27,12 +28,12 @@ def run(options: argparse.Namespace) -> int:
     if options.exit_code and not options.check:
         raise InputError("--exit-code tells of a dry run", hint="add --check or --dry-run")
     options.diff = options.diff or options.dry_run or options.confirm
-    warm_up()
     extra = extra_vars(options.extra_vars)
     fleet, playbooks = load_fleet(options, options.playbooks or ["site.yaml"], known_names(extra))
     warn(playbooks, fleet)
     warn_of_tags(playbooks, names_of(options.tags) | names_of(options.skip_tags))
     reports = _reports(options)
+    warm_up()
     start_lab(fleet, options)
     return converge(fleet, playbooks, options, reports, extra, remembered=True)
 
@@ -85,24 +86,32 @@ def converge(
 
     What is `remembered` is what `provision status` later holds each host to.
     """
-    from provisioner.report import Recap, exit_code
+    from provisioner.report import exit_code
     from provisioner.runner import Runner
 
-    images = image_service(fleet)
-    listeners = Listeners(Recap(), reports)
+    images = image_service(fleet) if "images" in services_of(playbooks, fleet) else None
+    listeners, recap = Listeners(reports), reports[0].recap
     settings = settings_of(fleet, options, extra, images)
     runner = Runner(fleet.inventory, fleet.modules, fleet.connect, listeners, settings)
+    settle()
     try:
         runner.run(playbooks, fleet.hosts)
-        if not settings.check:
+        if images is not None and not settings.check:
             images.save()
     finally:
         listeners.close()
         if remembered and not settings.check and not runner.declined:
-            _remember(fleet, playbooks, options, listeners.recap)
+            _remember(fleet, playbooks, options, recap)
     interrupted = runner.stopping.is_set() or runner.declined
     wants_code = bool(getattr(options, "exit_code", False)) and settings.check
-    return exit_code(listeners.recap, interrupted=interrupted, check_exit_code=wants_code)
+    return exit_code(recap, interrupted=interrupted, check_exit_code=wants_code)
+
+
+def services_of(playbooks: Sequence[Playbook], fleet: Fleet) -> frozenset[str]:
+    """Return what the tasks of some playbooks ask of the controller."""
+    tasks = (task for book in playbooks for play in book.plays for task in play.everything())
+    used = {task.module for task in tasks if task.module in fleet.modules}
+    return frozenset(name for module in used for name in fleet.modules[module].services)
 
 
 def image_service(fleet: Fleet) -> Any:
@@ -131,8 +140,7 @@ def settings_of(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, A
     """Return how a run is to go, by the options of the command line."""
     import time
 
-    from provisioner.jetson.failures import explain
-    from provisioner.jetson.observed import Facts, derive
+    from provisioner.jetson.observed import Facts, derive, fact_names
     from provisioner.runner import Settings
 
     get = vars(options).get
@@ -149,15 +157,22 @@ def settings_of(fleet: Fleet, options: argparse.Namespace, extra: Mapping[str, A
         services={"images": images, "now": time.time},
         facts=Facts(),
         derive=derive,
+        fact_names=fact_names(),
         explain=explain,
         ask=_ask if get("confirm") and not get("check") else None,
         simulated=fleet.lab.backend if fleet.lab else None,
     )
 
 
+def explain(text: str) -> Explanation | None:
+    """Return what the text of a failure means; the table of failures is read when the first one needs it."""
+    from provisioner.jetson.failures import explain as meaning_of
+
+    return meaning_of(text)
+
+
 def _reports(options: argparse.Namespace) -> list[Reporter]:
     from provisioner.report import report_for
-    from provisioner.report.machine import JsonReport, JUnitReport
     from provisioner.report.plain import PlainReport
 
     screen: Reporter
@@ -166,11 +181,17 @@ def _reports(options: argparse.Namespace) -> list[Reporter]:
     else:
         screen = report_for(sys.stdout, verbosity=options.verbose, diff=options.diff)
     reports: list[Reporter] = [screen]
-    if options.json:
-        reports.append(JsonReport(Path(options.json)))
-    if options.junit:
-        reports.append(JUnitReport(Path(options.junit)))
-    return reports
+    return [*reports, *_files(options)]
+
+
+def _files(options: argparse.Namespace) -> Iterator[Reporter]:
+    if options.json or options.junit:
+        from provisioner.report.machine import JsonReport, JUnitReport
+
+        if options.json:
+            yield JsonReport(Path(options.json))
+        if options.junit:
+            yield JUnitReport(Path(options.junit))
 
 
 def _ask(planned: Mapping[str, Sequence[Outcome]]) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError, ProvisionError, Refused, Unreachable
 from provisioner.events import HostLost, TaskFinished
+from provisioner.records import dataclass
 from provisioner.report.seen import Drift
 
 from .applied import Applied, recall

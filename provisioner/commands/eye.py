@@ -153,7 +153,7 @@ class Eye:
         states: dict[str, State] = {}
         for reply in self._transport.exchange(Batch(looks=looks)):
             if isinstance(reply, Probed):
-                states[reply.observable.kind] = reply.observable.state.parse(reply.text)
+                states[reply.observable.kind] = reply.state
         return states
 
     def _plan(self) -> None:

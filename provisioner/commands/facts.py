@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from provisioner.events import Event
-    from provisioner.jetson.observed import FullFactsState
+    from provisioner.jetson.described import FullFactsState
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     start_lab(fleet, options)
     recap = Recap()
     heard = _Heard()
-    states = gather(fleet, options, Listeners(recap, [heard]))
+    states = gather(fleet, options, Listeners([recap, heard]))
     table = {name: told_of(state.facts, state.more, heard.offset(name, state)) for name, state in states.items()}
     print_facts(table, sys.stdout, as_json=options.json)
     for error in heard.errors:
@@ -64,8 +64,9 @@ class _Heard:
 def gather(fleet: Fleet, options: argparse.Namespace, listener: Listeners) -> dict[str, FullFactsState]:
     """Look at the facts and details of all hosts that can be reached, in one round trip each."""
     from provisioner.errors import Source
+    from provisioner.jetson.described import FullFacts, FullFactsState
     from provisioner.jetson.failures import explain
-    from provisioner.jetson.observed import FullFacts, FullFactsState, derive
+    from provisioner.jetson.observed import derive, fact_names
     from provisioner.playbook import Play, Playbook
     from provisioner.runner import Runner, Settings
 
@@ -77,6 +78,7 @@ def gather(fleet: Fleet, options: argparse.Namespace, listener: Listeners) -> di
         become=bool(vars(options).get("become")),
         facts=FullFacts(),
         derive=derive,
+        fact_names=fact_names(),
         explain=explain,
     )
     runner = Runner(fleet.inventory, fleet.modules, fleet.connect, listener, settings)

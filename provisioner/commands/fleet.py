@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import getpass
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provisioner.connection import LAB_WORDS, Credentials, lab_backend, lab_devices, lab_kind, target_of
+from provisioner.connection import LAB_WORDS, Credentials, check, lab_backend, lab_devices, lab_kind, target_of
 from provisioner.document import beside, near, raise_all, searched
 from provisioner.errors import InputError
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     import argparse
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from provisioner.lab import Lab
     from provisioner.model import TaskType
     from provisioner.playbook import Playbook
-    from provisioner.report import Recap, Reporter
+    from provisioner.report import Closing
     from provisioner.transport.link import Transport
+
 
 SHIPPED = Path(__file__).parent.parent / "shipped"
 
@@ -79,7 +81,7 @@ def load_fleet(
     if inventory is not None:
         hosts = _attempt(partial(inventory.select, options.limit or "all"), errors) or ()
         for host in hosts:
-            _attempt(partial(target_of, host, inventory, Credentials(), None, become=False), errors)
+            _attempt(partial(check, host, inventory), errors)
     unsure = inventory is None or inventory.incomplete or not hosts
     for play in (play for book in loaded for play in book.plays):
         if inventory is not None and play.hosts:
@@ -178,23 +180,28 @@ def _placed(error: InputError, fleet: Fleet, devices: Mapping[str, str]) -> Inpu
     return error
 
 
+def settle() -> None:
+    """Spare the garbage collector what was read: it stays, and would be gone over again and again."""
+    import gc
+
+    gc.freeze()
+
+
 @dataclass
 class Listeners:
-    """Hands each event to the recap and to all reports."""
+    """Hands each event to several listeners that have something to finish."""
 
-    recap: Recap
-    reports: list[Reporter]
+    listeners: Sequence[Closing]
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
-        self.recap(event)
-        for report in self.reports:
-            report(event)
+        for one in self.listeners:
+            one(event)
 
     def close(self) -> None:
-        """Finish the reports."""
-        for report in self.reports:
-            report.close()
+        """Finish what each has to finish."""
+        for one in self.listeners:
+            one.close()
 
 
 def extra_vars(texts: Sequence[str]) -> dict[str, Any]:

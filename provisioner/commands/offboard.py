@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from provisioner.connection import Credentials, lab_kind, target_of
 from provisioner.document import near
 from provisioner.errors import InputError, InputErrors
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     import argparse

@@ -57,7 +57,7 @@ def _facts(fleet: Fleet, options: argparse.Namespace) -> list[HostFacts]:
 
     from .facts import gather
 
-    states = gather(fleet, options, Listeners(Recap(), []))
+    states = gather(fleet, options, Listeners([Recap()]))
     for host in fleet.hosts:
         if host.name not in states:
             print(f"warning: {host.name} was not reached; its release is not taken into account", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import types
 import typing
@@ -29,6 +30,17 @@ Mode = NewType("Mode", str)
 _WRONG = object()
 _NAMES: dict[str, Any] = {"Mode": Mode, "Any": Any, "Literal": Literal, "Mapping": AnyMapping, "Sequence": AnySequence}
 _SHOWN = 60
+_MODES = frozenset(f"{number:04o}" for number in range(0o1000))
+_NO_KEY: tuple[str, frozenset[type], frozenset[str]] = ("", frozenset(), frozenset())
+
+
+class _Any(frozenset[type]):
+    """The types of a field that takes any value; what is encrypted is a value to nobody."""
+
+    def __contains__(self, kind: object) -> bool:
+        return kind is not Vault
+
+
 _EXPECTED: dict[Any, str] = {
     str: "text",
     bool: "yes or no",
@@ -80,6 +92,10 @@ def decode(
     `strict` takes exact types, for our own data; otherwise values are made to fit as Ansible does it.
     `name` says in messages what is being read, such as the module.
     """
+    if type(value) is dict and not strict and dataclasses.is_dataclass(into):
+        made = _straight(value, into)
+        if made is not None:
+            return made
     decoder = _Decoder(value, source, strict=strict, name=name, warnings=warnings)
     result = decoder.value(decoder.plain, into, ())
     decoder.finish()
@@ -177,16 +193,16 @@ class _Decoder:
         return value if into in (Any, object) else self.shaped(value, into, path)
 
     def shaped(self, value: object, into: Any, path: Path) -> Any:
-        if dataclasses.is_dataclass(into) and isinstance(into, type):
+        sort, origin, args = _anatomy(into)
+        if sort is _Sort.DATACLASS:
             return self.dataclass(value, into, path)
-        origin, args = typing.get_origin(into), typing.get_args(into)
-        if origin in (Union, types.UnionType):
+        if sort is _Sort.UNION:
             return self.union(value, args, path)
-        if origin is Literal:
+        if sort is _Sort.LITERAL:
             return self.literal(value, args, path)
-        if (origin or into) in (list, tuple, set, frozenset, AnySequence):
-            return self.sequence(value, origin or into, args, path)
-        if (origin or into) in (dict, AnyMapping):
+        if sort is _Sort.SEQUENCE:
+            return self.sequence(value, origin, args, path)
+        if sort is _Sort.MAPPING:
             return self.mapping(value, args[1] if args else Any, path)
         return self.scalar(value, into, path)
 
@@ -223,6 +239,8 @@ class _Decoder:
         rest = [choice for choice in choices if choice is not types.NoneType]
         if len(rest) == 1:
             return self.value(value, rest[0], path)
+        if type(value) in rest and type(value) in coerce.SCALARS and not self.templates:
+            return value
         for choice in sorted(rest, key=lambda choice: not _fits(value, choice)):
             trial = self._trial()
             result = trial.value(value, choice, path)
@@ -284,12 +302,14 @@ class _Decoder:
         count = len(self.errors)
         arguments: dict[str, object] = {}
         given = self._fields(value, cls, path)
-        for item in _inputs(cls):
+        for item, hint, fitting, required in _readings(cls):
             if item.name in given:
-                self._field(
-                    item, type_hints(cls)[item.name], value[given[item.name]], (*path, given[item.name]), arguments
-                )
-            elif _required(item):
+                part = value[given[item.name]]
+                if type(part) in fitting and not self.templates:
+                    arguments[item.name] = part
+                else:
+                    self._field(item, hint, part, (*path, given[item.name]), arguments)
+            elif required:
                 self.wrong(f"{_key(item)!r} is required", path)
         if len(self.errors) > count or any(part is _WRONG for part in arguments.values()):
             return _WRONG
@@ -304,7 +324,7 @@ class _Decoder:
 
     def _fields(self, value: Mapping[Any, Any], cls: type, path: Path) -> dict[str, object]:
         """Return which key gives which field; report the keys that give none."""
-        fields = {name: item.name for item in _inputs(cls) for name in _keys(item)}
+        fields = _fields_by_key(cls)
         given: dict[str, object] = {}
         for key in value:
             name = fields.get(key) if isinstance(key, str) else None
@@ -330,9 +350,98 @@ class _Decoder:
         return _WRONG
 
 
-def _inputs(cls: Any) -> list[_Field]:
+def _straight(value: dict[Any, Any], cls: Any) -> Any:
+    """Return a dataclass of values that are all as they have to be; None where one is not, or something is wrong.
+
+    That is how most tasks are written, and many hosts have many of them.
+    """
+    keys, required = _straight_keys(cls)
+    arguments: dict[str, object] = {}
+    for key, part in value.items():
+        name, fitting, choices = keys.get(key, _NO_KEY)
+        if name in arguments or not (type(part) in fitting or (type(part) is str and part in choices)):
+            return None
+        arguments[name] = part
+    if not required <= arguments.keys():
+        return None
+    try:
+        return cls(**arguments)
+    except (InputError, InputErrors, ValueError):
+        return None  # what is wrong is told with its place, by who reads it slowly
+
+
+class _Sort(enum.Enum):
+    """What a type is made of, as far as reading it goes."""
+
+    DATACLASS = enum.auto()
+    UNION = enum.auto()
+    LITERAL = enum.auto()
+    SEQUENCE = enum.auto()
+    MAPPING = enum.auto()
+    SCALAR = enum.auto()
+
+
+@functools.lru_cache(maxsize=1024)
+def _anatomy(into: Any) -> tuple[_Sort, Any, tuple[Any, ...]]:
+    """Return a type's sort, the plain type behind it, and its arguments: worked out once, asked for every value."""
+    origin, args = typing.get_origin(into), typing.get_args(into)
+    base = origin or into
+    if dataclasses.is_dataclass(into) and isinstance(into, type):
+        sort = _Sort.DATACLASS
+    elif origin in (Union, types.UnionType):
+        sort = _Sort.UNION
+    elif origin is Literal:
+        sort = _Sort.LITERAL
+    elif base in (list, tuple, set, frozenset, AnySequence):
+        sort = _Sort.SEQUENCE
+    elif base in (dict, AnyMapping):
+        sort = _Sort.MAPPING
+    else:
+        sort = _Sort.SCALAR
+    return sort, base, args
+
+
+@functools.cache
+def _inputs(cls: Any) -> tuple[_Field, ...]:
     """Return the fields that a key can give."""
-    return [item for item in dataclasses.fields(cls) if item.init]
+    return tuple(item for item in dataclasses.fields(cls) if item.init)
+
+
+@functools.cache
+def _readings(cls: Any) -> tuple[tuple[_Field, Any, frozenset[type], bool], ...]:
+    """Return each field that a key can give with its hint, the types that fit as they are, and whether it is needed."""
+    hints = type_hints(cls)
+    return tuple((item, hints[item.name], _fitting(hints[item.name]), _required(item)) for item in _inputs(cls))
+
+
+@functools.cache
+def _straight_keys(cls: Any) -> tuple[Mapping[str, tuple[str, frozenset[type], frozenset[str]]], frozenset[str]]:
+    """Return, for each key, the field that it gives, the types that fit, and the texts that do; and what is needed."""
+    keys = {key: (item.name, fitting, _texts(hint)) for item, hint, fitting, _ in _readings(cls) for key in _keys(item)}
+    return keys, frozenset(item.name for item, _, _, required in _readings(cls) if required)
+
+
+def _texts(hint: Any) -> frozenset[str]:
+    """Return the texts that a field takes unchanged where it does not take every one."""
+    hints = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if Mode in hints:
+        return _MODES
+    literals = (hint for hint in hints if typing.get_origin(hint) is Literal)
+    return frozenset(text for one in literals for text in typing.get_args(one) if type(text) is str)
+
+
+def _fitting(hint: Any) -> frozenset[type]:
+    """Return the plain types whose values are taken unchanged."""
+    if hint in (Any, object):
+        return _Any()
+    choices = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return frozenset(choice for choice in choices if isinstance(choice, type) and choice in coerce.SCALARS)
+
+
+@functools.cache
+def _fields_by_key(cls: Any) -> Mapping[str, str]:
+    """Return which field each key gives."""
+    return {name: item.name for item in _inputs(cls) for name in _keys(item)}
 
 
 def _key(item: _Field) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
 from provisioner.errors import InputError, InputErrors, Source
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -152,6 +152,8 @@ def is_template(text: str) -> bool:
 
 def near(name: str, candidates: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of some names, or nothing."""
+    import difflib
+
     wanted = name.casefold()
     matcher = difflib.SequenceMatcher(b=wanted)
     best, least = "", _NEAR

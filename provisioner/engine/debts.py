@@ -23,6 +23,8 @@ class Debts:
     def called(self, notified: Iterable[str]) -> list[str]:
         """Return the names of the handlers that are called for, by name or topic, in the order they are written."""
         wanted = set(notified)
+        if not wanted:
+            return []
         return [task.name for task in self._handlers if task.name in wanted or set(task.listen) & wanted]
 
     def noted(self, notified: Iterable[str]) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from provisioner.records import dataclass
 from provisioner.templating import Verbatim
 
 from .outcome import gathered
@@ -34,9 +35,11 @@ class Ledger:
         if outcome.at.index == 0:
             self.part = []
         self.part.append(outcome)
-        self.memory.values.update({name: Verbatim(value) for name, value in outcome.plan.sets.items()})
-        self.rests.update(dict.fromkeys(outcome.plan.sets, outcome.assumed))
-        self._call(outcome, handlers)
+        for name, value in outcome.plan.sets.items():
+            self.memory.values[name] = Verbatim(value)
+            self.rests[name] = outcome.assumed
+        if handlers:
+            self._call(outcome, handlers)
         item = outcome.item
         if item.handler and outcome.last:
             self.memory.notified.pop(item.task.name, None)

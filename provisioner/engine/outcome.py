@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from provisioner.events import Status, TaskResult
 from provisioner.model import Plan, Ran, Shown, Unknown
+from provisioner.records import dataclass
 from provisioner.templating import Pending, Verbatim
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from provisioner.compiler import Item
     from provisioner.wire import Step
+
+_SIMPLE = frozenset({str, int, bool, float, type(None)})
 
 NO_LOG = "the output is hidden, as no_log is set"
 
@@ -47,6 +50,7 @@ class Outcome:
     result: Mapping[str, Any] | None = None
     ran: Ran | None = None
     undecided: str | None = None
+    _registered: tuple[Mapping[str, Any], Verbatim] | None = field(default=None, init=False, repr=False)
 
     @property
     def notifies(self) -> tuple[str, ...]:
@@ -73,7 +77,9 @@ class Outcome:
         """Return what later tasks see under the registered name; what a device said is never rendered."""
         if self.result is None:
             return self.pending
-        return Verbatim(_opened(self.result))
+        if self._registered is None or self._registered[0] is not self.result:
+            self._registered = self.result, Verbatim(_opened(self.result))
+        return self._registered[1]
 
     @property
     def pending(self) -> Pending:
@@ -83,10 +89,12 @@ class Outcome:
 
 def _opened(value: Any) -> Any:
     """Return a value in which what is Unknown is pending, so that whoever asks for it waits."""
+    if type(value) in _SIMPLE:
+        return value
     if isinstance(value, Unknown):
         return Pending(value.reason, "")
     if isinstance(value, Mapping):
-        return {name: _opened(one) for name, one in value.items()}
+        return {name: one if type(one) in _SIMPLE else _opened(one) for name, one in value.items()}
     return [_opened(one) for one in value] if isinstance(value, list) else value
 
 

@@ -59,8 +59,8 @@ class Planner:
         elif any(effect.opaque for effect in plan.effects):
             self._weigh_opaque(outcome)
         else:
-            result = base_result(plan, changed=plan.changes, failed=bool(plan.failed))
-            self._conclude(outcome, result, changed=plan.changes, failed=bool(plan.failed))
+            changes, failed = plan.changes, bool(plan.failed)
+            self._conclude(outcome, base_result(plan, changed=changes, failed=failed), changed=changes, failed=failed)
 
     def _weigh_opaque(self, outcome: Outcome) -> None:
         """Ask changed_when and failed_when, which may well not depend on the output."""
@@ -79,10 +79,12 @@ class Planner:
     @staticmethod
     def _conclude(outcome: Outcome, result: dict[str, Any], *, changed: bool, failed: bool) -> None:
         item, task = outcome.item, outcome.item.task
-        failed = verdict(item, task.failed_when, result, otherwise=failed)
-        changed = verdict(item, task.changed_when, result, otherwise=changed)
+        if task.failed_when is not None or task.changed_when is not None:
+            failed = verdict(item, task.failed_when, result, otherwise=failed)
+            changed = verdict(item, task.changed_when, result, otherwise=changed)
+            result = {**result, "changed": changed, "failed": failed}
         outcome.status = "failed" if failed else "changed" if changed else "ok"
-        outcome.result = {**result, "changed": changed, "failed": failed}
+        outcome.result = result
 
     def _make_step(self, outcome: Outcome, view: View) -> None:
         """Give an outcome its step: it has effects, or rests on what an earlier step may change, or ends a debt."""
@@ -97,7 +99,9 @@ class Planner:
         reads = {} if self.check or item.action is None else view.reads
         outcome.step = Step(
             number=0,
-            guards=tuple(Guard(one, state) for one, state in reads.items() if one.guarded),
+            guards=tuple(
+                Guard(one, state) for one, state in reads.items() if one.guarded and not one.follows_from(state, reads)
+            ),
             effects=plan.effects,
             checks=tuple(Check(one, state) for one, state in leaves.items()),
             owes=self.owed_names(item.notify) if outcome.status == "changed" else (),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.compiler import Compiler, HostScope, Memory
@@ -12,6 +12,7 @@ from provisioner.errors import InputError, NotYetKnown, Refused
 from provisioner.events import Doing, Event, Noted, TaskFinished
 from provisioner.model import ANYTHING, Effect, NeedLook, Observable, State, View
 from provisioner.playbook import selected
+from provisioner.records import dataclass
 from provisioner.templating import Pending
 from provisioner.wire import Batch, Ended, Finished, Probed, Reply, Stale, Step
 from provisioner.wire.owed import Owed
@@ -24,7 +25,6 @@ from .planner import Planner, finish
 from .telling import told
 
 if TYPE_CHECKING:
-    from provisioner.compiler import Item
     from provisioner.playbook import Task
 
 Requests = Generator[Batch, Iterable[Reply], None]
@@ -32,6 +32,9 @@ Requests = Generator[Batch, Iterable[Reply], None]
 STALE_LIMIT = 3
 LOOK_LIMIT = 25
 RETURN_LIMIT = 150
+RELOOK_LIMIT = 300
+"""Looks that go along with steps in case of a surprise: to send more takes longer than to ask anew when one comes."""
+
 NO_SUCH_HANDLER = "owed by an earlier run, and still owed, as this play has no handler of that name"
 
 
@@ -39,8 +42,9 @@ NO_SUCH_HANDLER = "owed by an earlier run, and still owed, as this play has no h
 class Options:
     """How a play is run on a host.
 
-    `facts` is looked at first and `derive` makes variables of its state; `assumed` is what it was in the last run.
-    `gate` is asked before a batch with changes is sent, and may say no. `privileged` tells that the shell is root's.
+    `facts` is looked at first and `derive` makes variables of its state; `assumed` is what it was in the last run, and
+    will do for the same login where nobody asks to `gather`. `gate` is asked before a batch with changes is sent, and
+    may say no. `privileged` tells that the shell is root's.
     """
 
     check: bool = False
@@ -49,6 +53,7 @@ class Options:
     facts: Observable[Any] | None = None
     derive: Callable[[State], Mapping[str, Any]] = lambda _state: {}
     assumed: State | None = None
+    gather: bool = True
     tags: frozenset[str] = frozenset()
     skip_tags: frozenset[str] = frozenset()
     gate: Callable[[Sequence[Outcome]], bool] | None = None
@@ -121,8 +126,8 @@ class HostRun:
 
     def _first_look(self) -> Requests:
         facts, assumed = self.options.facts, self.options.assumed
-        if facts and assumed is not None:
-            self._learn_facts(assumed)
+        if assumed is not None and not self._learn_facts(assumed) and not self.options.gather:
+            facts = None
         self.emit(Doing(host=self.host, what="looking"))
         yield from self._look([Owed(), *([facts] if facts else []), *self._foreseen(0)])
         if facts and facts in self.view.probed:
@@ -145,18 +150,20 @@ class HostRun:
         self._learn_facts(state)
         self.summary.facts = state
 
-    def _learn_facts(self, state: State) -> None:
+    def _learn_facts(self, state: State) -> bool:
+        """Take in facts; tell whether they are of another login than was known."""
         facts = self.options.derive(state)
         self.confirmed.memory.facts = self.tentative.memory.facts = facts
-        self.compiler.log_in(facts.get("ansible_user_id"))
+        return self.compiler.log_in(facts.get("ansible_user_id"))
 
     def _look(self, wanted: Iterable[Observable[Any]], reconnect: float | None = None) -> Requests:
-        missing = tuple(one for one in wanted if not self.view.has(one))
+        known = self.view.probed
+        missing = tuple(one for one in wanted if not self.view.has(one)) if known else tuple(wanted)
         self.summary.trips += 1
         replies = yield Batch(looks=missing, reconnect=reconnect)
         for reply in replies:
             if isinstance(reply, Probed):
-                self.view.learn(reply.observable, reply.observable.state.parse(reply.text))
+                self.view.learn(reply.observable, reply.state)
 
     def _look_again(self, observable: Observable[Any]) -> Requests:
         self._look_count = self._look_count + 1 if self._look_at == self.cursor else 1
@@ -182,16 +189,22 @@ class HostRun:
         for task in tasks:
             if task.register and task.register not in memory.values:
                 memory.values[task.register] = Pending(f"known after '{task.name}'", task.register)
-        return [one for task in (*tasks, *self.agenda.handlers) for one in self._foreseen_of(task, memory)]
+        found: list[Observable[Any]] = []
+        for task in (*tasks, *self.agenda.handlers):
+            self._foresee(task, memory, found)
+        return found
 
-    def _foreseen_of(self, task: Task, memory: Memory) -> Iterator[Observable[Any]]:
+    def _foresee(self, task: Task, memory: Memory, found: list[Observable[Any]]) -> None:
+        """Add what a task will look at, up to what cannot be told yet."""
         items = self.compiler.prefetch(task, memory)
         for item in items:
-            yield from _looks_of(item)
+            if item.action is not None:
+                with suppress(NotYetKnown, InputError):
+                    found.extend(item.action.looks_at(item.ctx))
         if not items and (partly := self.compiler.partly(task, memory)):
             cls, arguments, ctx = partly
             with suppress(NotYetKnown, InputError):
-                yield from cls.foresees(arguments, ctx)
+                found.extend(cls.foresees(arguments, ctx))
 
     # Planning.
 
@@ -230,7 +243,8 @@ class HostRun:
         """Return the tasks that may have changed what a task's values, or the call for a handler, come from."""
         assert entry.task is not None
         ledger = self.tentative
-        values = ledger.resting(self.compiler.uses(entry.task, ledger.resting_names))
+        names = ledger.resting_names
+        values = ledger.resting(self.compiler.uses(entry.task, names)) if names else ()
         calls = ledger.called.get(entry.task.name, ()) if entry.handler else ()
         return tuple(dict.fromkeys((*values, *calls)))
 
@@ -342,6 +356,8 @@ class HostRun:
         if not self.options.check:
             start = outcomes[0].at.position if outcomes else self.cursor.position
             relook = [Owed(), *(guard.observable for step in steps for guard in step.guards), *self._foreseen(start)]
+            if not more and len(relook) > RELOOK_LIMIT:
+                relook = [Owed()]
         if self._forgiven:
             steps.append(Step(number=len(steps), settles=self._forgiven))
             self._forgiven = ()
@@ -359,7 +375,7 @@ class HostRun:
         status = "lost"
         for reply in replies:
             if isinstance(reply, Probed):
-                fresh.learn(reply.observable, reply.observable.state.parse(reply.text))
+                fresh.learn(reply.observable, reply.state)
             elif isinstance(reply, Stale):
                 stale = outcomes[reply.step]
             elif isinstance(reply, Finished) and reply.step in outcomes:
@@ -501,10 +517,3 @@ class HostRun:
 def _calmed(effect: Effect) -> Effect:
     """Return the effect of a task that was declared to be read-only."""
     return replace(effect, disturbs=())
-
-
-def _looks_of(item: Item) -> Iterator[Observable[Any]]:
-    """Yield what an item will look at, up to what cannot be told yet."""
-    if item.action is not None:
-        with suppress(NotYetKnown, InputError):
-            yield from item.action.looks_at(item.ctx)

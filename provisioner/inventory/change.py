@@ -6,7 +6,6 @@ refused, with the lines to add by hand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from provisioner.inventory.read import inventory_of
 from provisioner.inventory.spans import Pairs, Text
 from provisioner.inventory.spelling import Tree, lines
 from provisioner.inventory.splice import Document, NotSure, branch, siblings_are_flow
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner import files
@@ -13,6 +13,7 @@ from provisioner.inventory.model import STATE
 from provisioner.inventory.occurrences import groups_in, hosts_in
 from provisioner.inventory.read import inventory_files, inventory_of
 from provisioner.inventory.splice import Document
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InputError, InputErrors
 from provisioner.inventory import patterns
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,15 +43,21 @@ class Inventory:
     group_layers: Mapping[tuple[str, ...], Sequence[MapNode]] = field(default_factory=dict, repr=False)
     incomplete: bool = False
     """Some part of it could not be read: it serves to find more mistakes, not to work on."""
+    _selected: dict[str, tuple[Host, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def select(self, pattern: str, source: Source | None = None) -> tuple[Host, ...]:
         """Return the hosts that an Ansible pattern means; a name in it that matches nothing is an InputError there."""
+        if pattern in self._selected:
+            return self._selected[pattern]
         try:
-            return tuple(self.hosts[name] for name in patterns.select(pattern, tuple(self.hosts), self.groups))
+            found = tuple(self.hosts[name] for name in patterns.select(pattern, self.hosts, self.groups))
         except InputError as error:
             for one in error.errors if isinstance(error, InputErrors) else (error,):
                 one.source = one.source or source
             raise
+        if "@" not in pattern:  # a file may say something else the next time
+            self._selected[pattern] = found
+        return found
 
     def var_source(self, host: str | Host, name: str) -> Source | None:
         """Return where the variable that a host sees was written."""

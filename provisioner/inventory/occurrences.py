@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.inventory.ranges import expand
 from provisioner.inventory.spans import Pairs, Span, Text
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

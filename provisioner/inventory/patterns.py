@@ -11,13 +11,13 @@ from provisioner.document import near, raise_all, read_text
 from provisioner.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 _SUBSCRIPT = re.compile(r"(?P<name>.+)\[(?:(?P<index>-?\d+)|(?P<first>\d*)[:-](?P<last>\d*))\]")
 _TERM = re.compile(r"(?:\[[^\]]*\]|[^:\[])+")
 
 
-def select(pattern: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def select(pattern: str, hosts: Collection[str], groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return the names that a pattern means, in its order; report each of its parts that matches nothing."""
     terms = split(pattern)
     wanted = [term for term in terms if term[0] not in "&!"] or ["all"]
@@ -29,11 +29,14 @@ def select(pattern: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str
         except InputError as error:
             errors.append(error)
             continue
-        if term[0] not in "&!":
-            found |= dict.fromkeys(names)
-        else:
+        if term[0] == "!":
+            for name in names:
+                found.pop(name, None)
+        elif term[0] == "&":
             keep = set(names)
-            found = {name: None for name in found if (name in keep) is (term[0] == "&")}
+            found = {name: None for name in found if name in keep}
+        else:
+            found |= dict.fromkeys(names)
     raise_all(errors)
     if not found:
         raise InputError(f"the pattern {pattern!r} matches no host")
@@ -59,11 +62,11 @@ def _is_v6(text: str) -> bool:
     return bool(re.fullmatch(r"[&!]?\[?[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f.]*\]?", text))
 
 
-def _matches(term: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
+def _matches(term: str, hosts: Collection[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the hosts of the groups that a term names, and the hosts that it names."""
     subscript = None if term.startswith("~") or term in groups else _SUBSCRIPT.fullmatch(term)
     name = subscript["name"] if subscript else term
-    in_groups = _named(name, tuple(groups))
+    in_groups = _named(name, groups)
     found = dict.fromkeys(host for group in in_groups for host in groups[group])
     in_hosts = _named(name, hosts) if not in_groups or name[0] == "~" or set(name) & set(".?*[") else []
     found |= dict.fromkeys(in_hosts)
@@ -72,7 +75,7 @@ def _matches(term: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str]
     return _subscripted(list(found), subscript) if subscript else list(found)
 
 
-def _named(term: str, names: Sequence[str]) -> list[str]:
+def _named(term: str, names: Collection[str]) -> list[str]:
     if term.startswith("~"):
         try:
             regex = re.compile(term[1:])

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"\[([0-9]*|[A-Za-z]):([0-9]+|[A-Za-z])(?::([0-9]+))?\]")
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.%]+)\](?::(\d{1,5}))?")
 _NAME = re.compile(r"[^\s,\[\]]+")
+_PLAIN = re.compile(r"[^\s,:\[\]]+")
 
 
 def expand(text: str) -> list[tuple[str, int | None]]:
     """Return the names that `jetson[01:10].lab:22` stands for, each with its port; ValueError says what is wrong."""
+    if _PLAIN.fullmatch(text):
+        return [(text, None)]
     if (found := _BRACKETED.fullmatch(text)) and _is_address(found[1]):
         return [(found[1], int(found[2]) if found[2] else None)]
     pattern, port = _split_port(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -30,14 +32,15 @@ def load_inventory(spec: str, *, vars_dirs: Sequence[Path] = (), errors: list[In
     """
     reader = _Reader()
     path = None if "," in spec else Path(spec)
-    if path is None:
-        reader.names(spec)
-        home: tuple[Path, ...] = ()
-    else:
-        for file in inventory_files(path):
-            reader.file(file)
-        home = (path if path.is_dir() else path.parent,)
-    inventory = reader.finish(path, VarFiles((home, vars_dirs), reader.errors, reader.warnings))
+    with _uncollected():
+        if path is None:
+            reader.names(spec)
+            home: tuple[Path, ...] = ()
+        else:
+            for file in inventory_files(path):
+                reader.file(file)
+            home = (path if path.is_dir() else path.parent,)
+        inventory = reader.finish(path, VarFiles((home, vars_dirs), reader.errors, reader.warnings))
     if errors is None or not inventory.hosts:
         raise_all(reader.errors)
     else:
@@ -68,6 +71,18 @@ def inventory_files(path: Path) -> Iterator[Path]:
         if item.name.startswith(".") or item.name in ("group_vars", "host_vars") or item.name.endswith(_SKIPPED):
             continue
         yield from inventory_files(item)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage meanwhile: all that is read stays, and each look would go through it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Reader:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError, Source
 from provisioner.inventory.spans import Pairs, Span, Text, spans
 from provisioner.inventory.spelling import Tree, lines, pair, scalar
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,14 +239,20 @@ class Document:
         return not self.text[self._line_start(key.start) : key.start].strip(" ")
 
     def _is_in_braces(self, key: Span) -> bool:
+        return any(isinstance(node, Pairs) and node.flow and node.start <= key.start < node.end for node in self._all())
+
+    @cached_property
+    def _ends_in_a_block(self) -> bool:
+        ends = (node for node in self._all() if isinstance(node, Text) and node.end == len(self.text))
+        return any(node.style in ("|", ">") for node in ends)
+
+    def _all(self) -> Iterator[Span]:
         todo = [self.root]
         while todo:
             node = todo.pop()
+            yield node
             if isinstance(node, Pairs):
-                if node.flow and node.start <= key.start < node.end:
-                    return True
                 todo.extend(value for _, value in node.entries)
-        return False
 
     def _on_its_own_line(self, key: Span) -> None:
         if not self._is_first(key):
@@ -255,6 +261,8 @@ class Document:
     def _lines_at(self, at: int, new: list[str]) -> Splice:
         block = self.newline.join(new)
         if at and self.text[at - 1] != "\n":
+            if self._ends_in_a_block:
+                raise self.unsure("the file ends in a text of lines, whose last one would get a line's end", at - 1)
             return Splice(at, at, self.newline + block)
         return Splice(at, at, block + self.newline)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.document import Caution, MapNode, ScalarNode, load, lossy
 from provisioner.errors import InputError, Source
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,26 +15,40 @@ if TYPE_CHECKING:
 _SUFFIXES = ("", ".yml", ".yaml", ".json")
 
 
+@dataclass(slots=True)
+class _Place:
+    """A folder that may hold group_vars and host_vars, and which names those are about, once that is known."""
+
+    path: Path
+    of_groups: dict[str, list[Path]] | None = None
+    of_hosts: dict[str, list[Path]] | None = None
+
+
 class VarFiles:
     """The var files beside an inventory (level 0) and beside playbooks (level 1); each folder is listed once."""
 
     def __init__(self, levels: Sequence[Sequence[Path]], errors: list[InputError], warnings: list[Caution]) -> None:
-        self.levels = tuple(tuple(dict.fromkeys(level)) for level in levels)
+        self.levels = tuple(tuple(_Place(path) for path in dict.fromkeys(level)) for level in levels)
         self.errors = errors
         self.warnings = warnings
-        self.listed: dict[Path, dict[str, Path]] = {}
         self.loaded: dict[Path, MapNode | None] = {}
 
-    def group(self, name: str, level: tuple[Path, ...]) -> Iterator[MapNode]:
+    def group(self, name: str, level: tuple[_Place, ...]) -> Iterator[MapNode]:
         """Yield what group_vars says about a group, lowest precedence first."""
-        for folder in level:
-            yield from self._found(folder / "group_vars", name)
+        for place in level:
+            if place.of_groups is None:
+                place.of_groups = self._names(place.path / "group_vars")
+            if files := place.of_groups.get(name):
+                yield from self._found(files)
 
     def host(self, name: str) -> Iterator[MapNode]:
         """Yield what host_vars says about a host, lowest precedence first."""
         for level in self.levels:
-            for folder in level:
-                yield from self._found(folder / "host_vars", name)
+            for place in level:
+                if place.of_hosts is None:
+                    place.of_hosts = self._names(place.path / "host_vars")
+                if files := place.of_hosts.get(name):
+                    yield from self._found(files)
 
     def read(self, groups: Iterable[str], hosts: Iterable[str]) -> None:
         """Read every file, for the mistakes in them."""
@@ -43,12 +58,17 @@ class VarFiles:
         for name in hosts:
             list(self.host(name))
 
-    def _found(self, folder: Path, name: str) -> Iterator[MapNode]:
-        if folder not in self.listed:
-            self.listed[folder] = {item.name: item for item in self._listed(folder)} if folder.is_dir() else {}
-        present = [self.listed[folder][name + suffix] for suffix in _SUFFIXES if name + suffix in self.listed[folder]]
-        if not present:
-            return
+    def _names(self, folder: Path) -> dict[str, list[Path]]:
+        """Return the names that a folder says something about, each with its files, the one that counts first."""
+        names: dict[str, list[Path]] = {}
+        here = self._listed(folder) if folder.is_dir() else []
+        for suffix in _SUFFIXES:
+            for item in here:
+                if item.name.endswith(suffix):
+                    names.setdefault(item.name.removesuffix(suffix), []).append(item)
+        return names
+
+    def _found(self, present: Sequence[Path]) -> Iterator[MapNode]:
         for other in present[1:]:
             note = Caution(Source(str(other)), f"is not read: {present[0].name} comes before it")
             if note not in self.warnings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import cache, cached_property
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from provisioner.jetson.rows import (
 )
 from provisioner.jetson.strict import decode
 from provisioner.jetson.versions import Version, padded, version
+from provisioner.records import dataclass
 
 __all__ = ["Catalogue", "ContainerPackages", "DockerProblem", "Module", "catalogue", "padded", "version"]
 
@@ -60,14 +61,28 @@ class _RoutesFile:
     packages: tuple[ContainerPackages, ...]
 
 
-@dataclass(frozen=True)
 class Catalogue:
-    """All tables, with look-ups by name."""
+    """All tables, with look-ups by name; a file is read, and checked in itself, when its first row is asked for."""
 
-    releases_file: _ReleasesFile = field(repr=False)
-    modules_file: _ModulesFile = field(repr=False)
-    images_file: _ImagesFile = field(repr=False)
-    routes_file: _RoutesFile = field(repr=False)
+    @cached_property
+    def releases_file(self) -> _ReleasesFile:
+        """Releases, stacks and the packages that they take."""
+        return _load(_ReleasesFile, "releases.yaml")
+
+    @cached_property
+    def modules_file(self) -> _ModulesFile:
+        """Modules and SoCs."""
+        return _load(_ModulesFile, "modules.yaml")
+
+    @cached_property
+    def images_file(self) -> _ImagesFile:
+        """Images, and the order in which they are preferred."""
+        return _load(_ImagesFile, "images.yaml")
+
+    @cached_property
+    def routes_file(self) -> _RoutesFile:
+        """Hosts that are no Jetson."""
+        return _load(_RoutesFile, "routes.yaml")
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -146,19 +161,12 @@ def _load(kind: type[Row], name: str) -> Row:
 
 @cache
 def catalogue() -> Catalogue:
-    """Return the tables that ship with the package, read and checked once per process."""
-    tables = Catalogue(
-        _load(_ReleasesFile, "releases.yaml"),
-        _load(_ModulesFile, "modules.yaml"),
-        _load(_ImagesFile, "images.yaml"),
-        _load(_RoutesFile, "routes.yaml"),
-    )
-    check(tables)
-    return tables
+    """Return the tables that ship with the package, each read once per process."""
+    return Catalogue()
 
 
 def check(tables: Catalogue) -> None:
-    """Raise for a row that names something which no other row defines."""
+    """Raise for a row that names something which no other row defines, in whatever file."""
     _check_sources(tables)
     stacks, socs = set(tables.stacks), set(tables.socs)
     modules = {row.id for row in tables.modules}

@@ -8,7 +8,7 @@ driver and CUDA in the image do not fit.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from provisioner.jetson.registry import parse_reference
 from provisioner.jetson.routes import Refused, route_of, route_warnings
 from provisioner.jetson.rows import Band, ContainerPackages, DockerProblem, Image, Route
 from provisioner.jetson.versions import padded, version
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from provisioner.jetson.facts import HostFacts

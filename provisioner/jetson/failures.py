@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Literal
 
 from provisioner.document import decode, parse
 from provisioner.errors import InputError, Source
 from provisioner.events import Explanation
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

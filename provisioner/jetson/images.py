@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InputError, ProvisionError
@@ -20,6 +20,7 @@ from provisioner.jetson.pins import Choice, LockFile, choose
 from provisioner.jetson.registry import Platform, Registry, parse_reference
 from provisioner.jetson.routes import Refused, route_of
 from provisioner.jetson.versions import padded, version
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from provisioner.errors import InputError
 from provisioner.jetson.catalogue import catalogue
 from provisioner.jetson.compatibility import FAMILY, Candidates, candidates, of_route
 from provisioner.jetson.versions import padded, version
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ from provisioner.errors import HostError, InputError, Source
 from provisioner.jetson.catalogue import catalogue
 from provisioner.jetson.compatibility import FAMILY, phantom
 from provisioner.jetson.registry import Platform, PlatformNotFound, Resolved, TagNotFound, parse_reference
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,10 +10,11 @@ import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from provisioner.errors import InputError, ProvisionError
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from provisioner.jetson.catalogue import catalogue
 from provisioner.jetson.versions import padded, version
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

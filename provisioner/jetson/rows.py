@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from provisioner.jetson.versions import Range, padded, version
+from provisioner.records import dataclass
 
 
 @dataclass(frozen=True)

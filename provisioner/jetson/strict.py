@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from provisioner.errors import InputError, Source
@@ -17,10 +18,15 @@ def decode(kind: type[Row], raw: object, where: Source) -> Row:
     """Return one row as its dataclass; unknown and missing keys and wrong types are errors that name the place."""
     if not isinstance(raw, dict):
         raise InputError(f"expected a mapping, got {raw!r}", source=where)
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable
     rows = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     _same_keys(raw, rows, where)
     return kind(**{key: _value(hints[key], value, _below(where, key)) for key, value in raw.items()})
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _same_keys(raw: dict[str, Any], rows: dict[str, Any], where: Source) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner.jetson.catalogue import version
 from provisioner.jetson.failures import failures
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from provisioner.jetson.facts import HostFacts

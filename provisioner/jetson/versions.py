@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
+
+from provisioner.records import dataclass
 
 Version = tuple[int, ...]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from provisioner.jetson.facts import parse_facts
 from provisioner.jetson.facts.vitals import VITALS_TEXT, Vitals, vitals_from
 from provisioner.model import ATTACHED, Observable, State, observable
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 if TYPE_CHECKING:

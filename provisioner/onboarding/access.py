@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provisioner.errors import InputError, Refused
+from provisioner.records import dataclass
 from provisioner.transport import Target, default_key_files
 
 if TYPE_CHECKING:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provisioner.connection import lab_kind
 from provisioner.errors import Refused
 from provisioner.onboarding.units import SSH_PORT
-from provisioner.transport.hostkeys import host_name, parse
+from provisioner.records import dataclass
+from provisioner.transport.hostkeys import host_name
+from provisioner.transport.knownhosts import parse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

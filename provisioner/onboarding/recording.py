@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from provisioner.inventory.read import inventory_of
 from provisioner.onboarding.access import usual_keys
 from provisioner.onboarding.judging import MACHINE, SERIAL, place_key
 from provisioner.onboarding.units import SSH_PORT
+from provisioner.records import dataclass
 from provisioner.transport.hostkeys import host_name
 
 if TYPE_CHECKING:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError, Refused, Source, Unreachable
 from provisioner.events import Event, HostFinished, HostLost, Listener, Noted, RunFinished, RunStarted, TaskFinished
 from provisioner.inventory import Host, Inventory
+from provisioner.records import dataclass
 from provisioner.runner import Runner, Settings
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Stages:
         held: dict[str, Held] | None = None,
     ) -> _Stage:
         """Run some stages on units side by side, and note with each unit what ended it."""
-        from provisioner.jetson.observed import Facts, FactsState, derive
+        from provisioner.jetson.observed import Facts, FactsState, derive, fact_names
 
         inventory = self._inventory(units)
         by_name = {_name(unit): unit for unit in units}
@@ -180,6 +181,7 @@ class Stages:
             services=self.services,
             facts=Facts(),
             derive=derive,
+            fact_names=fact_names(),
         )
         runner = Runner(inventory, self.modules, _connector(by_name, target, held), listener, settings)
         plays = tuple(play for stage in stages for play in stage_of(self.book, stage).plays)

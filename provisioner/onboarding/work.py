@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provisioner.events import RunStarted
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from argparse import Namespace

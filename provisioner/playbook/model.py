@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from provisioner.document import Caution, Node, ScalarNode, beside, near, places, searched
 from provisioner.errors import InputError, Source
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -62,7 +64,7 @@ class Task:
             return self.source
         return places(self.args[str(path[0])])(path[1:])
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Return the folder of the file that the task stands in."""
         return Path(self.source.path).parent
@@ -122,24 +124,24 @@ def selected(task: Task, tags: Collection[str] = (), skip_tags: Collection[str] 
 
 def find_file(task: Task, kind: Literal["files", "templates"], name: str) -> Path:
     """Return the local file that a task names, or say where it was looked for."""
-    given = Path(name).expanduser()
-    tried = [given] if given.is_absolute() else list(_candidates(task, kind, given))
+    tried = _candidates(task.folder, task.base_dir, kind, name)
     for path in tried:
         if path.exists():
             return path
     what = "template" if kind == "templates" else "file"
     raise InputError(
-        f"there is no {what} {name!r}{near(given.name, beside(tried))}",
+        f"there is no {what} {name!r}{near(Path(name).name, beside(tried))}",
         source=task.place(("src",)),
         hint=searched(tried),
     )
 
 
-def _candidates(task: Task, kind: str, name: Path) -> Iterator[Path]:
-    """Yield where Ansible looks, then beside the folder of the playbooks, then in what we ship."""
-    for folder in (task.folder, task.base_dir):
-        yield folder / kind / name
-        yield folder / name
-    base = task.base_dir
-    yield (base / ".." if base.name in ("", "..") else base.parent) / kind / name
-    yield _SHIPPED / kind / name
+@lru_cache(maxsize=1024)
+def _candidates(own: Path, base: Path, kind: str, name: str) -> tuple[Path, ...]:
+    """Return where Ansible looks, then beside the folder of the playbooks, then in what we ship."""
+    given = Path(name).expanduser()
+    if given.is_absolute():
+        return (given,)
+    beside_base = (base / ".." if base.name in ("", "..") else base.parent) / kind / given
+    near_by = (place for folder in (own, base) for place in (folder / kind / given, folder / given))
+    return (*near_by, beside_base, _SHIPPED / kind / given)

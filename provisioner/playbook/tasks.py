@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from provisioner.errors import InputError
 from provisioner.playbook import keywords
 from provisioner.playbook.arguments import Arguments
 from provisioner.playbook.model import Flag, Loop, Task
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

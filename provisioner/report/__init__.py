@@ -25,10 +25,10 @@ from provisioner.report.recap import Recap, exit_code
 if TYPE_CHECKING:
     from provisioner.events import Event
 
-__all__ = ["Recap", "Reporter", "exit_code", "report_for"]
+__all__ = ["Closing", "Recap", "Reporter", "exit_code", "report_for"]
 
 
-class Reporter(Protocol):
+class Closing(Protocol):
     """A listener that has something to finish: a file to write, a live region to take down."""
 
     def __call__(self, event: Event, /) -> None:
@@ -37,6 +37,15 @@ class Reporter(Protocol):
 
     def close(self) -> None:
         """Finish; a second call does nothing."""
+        ...
+
+
+class Reporter(Closing, Protocol):
+    """Shows a run, and counts what it comes to."""
+
+    @property
+    def recap(self) -> Recap:
+        """Return what the run came to so far."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from provisioner.events import HostLost, Noted, PlayStarted, RunStarted, TaskFinished
@@ -28,19 +29,19 @@ class Narrator:
         self.width = width
         self.check = False
         self.host_width = 4
-        self._shown: dict[object, str] = {}
+        self._shown: dict[bytes, str] = {}
 
     def rows(self, event: Event) -> list[Row]:
         """Return the rows that tell of an event, none where it is not worth one."""
         match event:
+            case TaskFinished():
+                return self._result(withheld(event.result))
             case RunStarted():
                 return self._run(event)
             case PlayStarted():
                 tasks = count(event.tasks, "task")
                 name = (f"PLAY [{one_line(event.play)}]", "strong")
                 return [row(), row(name, (f" {count(len(event.hosts), 'host')}, {tasks}", "dim"))]
-            case TaskFinished():
-                return self._result(withheld(event.result))
             case HostLost():
                 word = "unreachable" if event.unreachable else "refused"
                 return [*self._beside(event.host, word, "failed", event.message), *indented(self._hint(event.hint))]
@@ -91,7 +92,8 @@ class Narrator:
         if len(details) < 2 or result.status not in ("changed", "unknown"):  # noqa: PLR2004
             return result.host
         key = (result.play, result.task, result.item, result.status, tuple(details))
-        return self._shown.setdefault(key, result.host)
+        # the digest: what every host shows otherwise is not to be kept until the end
+        return self._shown.setdefault(hashlib.sha256(repr(key).encode()).digest(), result.host)
 
     def _worth_a_row(self, result: TaskResult) -> bool:
         if result.status in ("changed", "failed", "unknown") or self.verbosity:

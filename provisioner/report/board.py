@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from provisioner.events import (
@@ -15,6 +17,7 @@ from provisioner.events import (
     RunStarted,
     TaskFinished,
 )
+from provisioner.records import dataclass
 from provisioner.report.errors import cells
 from provisioner.report.recap import COUNTED, Recap
 from provisioner.report.text import Row, Span, count, duration, listed, one_line, row, size
@@ -70,6 +73,8 @@ class Board:
     def __init__(self) -> None:
         self.recap = Recap()
         self._hosts: dict[str, _Host] = {}
+        self._order: dict[str, int] = {}
+        self._by_state: dict[_State, dict[str, None]] = {state: {} for state in _ORDER}
         self._failing: dict[str, str] = {}
         self._play = ""
         self._began = 0.0
@@ -81,13 +86,13 @@ class Board:
             self.recap(event)
             match event:
                 case RunStarted():
-                    self._hosts = {name: _Host(name) for name in event.hosts}
+                    self._begin(event.hosts)
                     self._failing, self._play, self._began = {}, "", now
                 case PlayStarted():
                     self._play = one_line(event.play)
                 case Doing() | Progressed() | HostLost() | HostFinished():
                     host = self._hosts.get(event.host, _Host(event.host))
-                    self._hosts[event.host] = self._moved(host, event, now)
+                    self._put(self._moved(host, event, now))
                 case TaskFinished():
                     self._result(event)
                 case _:
@@ -96,12 +101,38 @@ class Board:
     def rows(self, width: int, height: int, now: float, marks: Marks = UNICODE) -> list[Row]:
         """Return the region for a terminal: a headline, and a line per host, or as many as there is room for."""
         with self._lock:
-            hosts = list(self._hosts.values())
-            kept, rest = _fitting(hosts, max(height - 3, 1))
+            kept = self._fitting(max(height - 3, 1))
             names = _name_width(kept, width)
             lines = [self._line(host, names, width, now, marks) for host in kept]
-            lines += [_summary(rest, width, marks)] if rest else []
-            return [self._headline(hosts, width, now, marks), *lines]
+            if len(kept) < len(self._hosts):
+                left = Counter({state: len(there) for state, there in self._by_state.items()})
+                left.subtract(host.state for host in kept)
+                lines.append(_summary(left, width, marks))
+            return [self._headline(width, now, marks), *lines]
+
+    def _begin(self, names: tuple[str, ...]) -> None:
+        self._hosts, self._order = {}, {}
+        self._by_state = {state: {} for state in _ORDER}
+        for name in names:
+            self._put(_Host(name))
+
+    def _put(self, host: _Host) -> None:
+        """Take a host in as it is now; who is where is counted as it changes, not each time that it is drawn."""
+        before = self._hosts.get(host.name)
+        if before is not None and before.state != host.state:
+            del self._by_state[before.state][host.name]
+        self._by_state[host.state][host.name] = None
+        self._order.setdefault(host.name, len(self._order))
+        self._hosts[host.name] = host
+
+    def _fitting(self, lines: int) -> list[_Host]:
+        """Return the hosts that get a line, those at work first, but in their order."""
+        if len(self._hosts) <= lines:
+            return list(self._hosts.values())
+        chosen: list[str] = []
+        for state in _ORDER:
+            chosen += nsmallest(lines - 1 - len(chosen), self._by_state[state], key=self._order.__getitem__)
+        return [self._hosts[name] for name in sorted(chosen, key=self._order.__getitem__)]
 
     def _moved(self, host: _Host, event: Event, now: float) -> _Host:
         match event:
@@ -129,10 +160,10 @@ class Board:
         if host:
             self._hosts[result.host] = replace(host, text="", done=None, total=None)
 
-    def _headline(self, hosts: list[_Host], width: int, now: float, marks: Marks) -> Row:
-        over = sum(host.state in ("done", "failed") for host in hosts)
+    def _headline(self, width: int, now: float, marks: Marks) -> Row:
+        over = len(self._by_state["done"]) + len(self._by_state["failed"])
         kinds = [f"SIMULATION ({self.recap.simulated})"] * bool(self.recap.simulated) + ["dry run"] * self.recap.check
-        right = f"{over}/{count(len(hosts), 'host')}  {duration(now - self._began):>7}"
+        right = f"{over}/{count(len(self._hosts), 'host')}  {duration(now - self._began):>7}"
         left = "  ".join([*kinds, self._play])
         return row((fit(left, width - len(right) - 1, marks), "strong"), " ", (right, "dim"))
 
@@ -200,20 +231,9 @@ def _width(text: str) -> int:
     return len(text) if text.isascii() else sum(cells(char) for char in text)
 
 
-def _fitting(hosts: list[_Host], lines: int) -> tuple[list[_Host], list[_Host]]:
-    """Return the hosts that get a line, those at work first but in their order, and those that do not."""
-    if len(hosts) <= lines:
-        return hosts, []
-    urgent = sorted(hosts, key=lambda host: _ORDER.index(host.state))[: lines - 1]
-    names = {host.name for host in urgent}
-    return [h for h in hosts if h.name in names], [h for h in hosts if h.name not in names]
-
-
-def _summary(hosts: list[_Host], width: int, marks: Marks) -> Row:
-    parts = [
-        f"{sum(h.state == state for h in hosts)} {state}" for state in _ORDER if any(h.state == state for h in hosts)
-    ]
-    return row((fit(f"  and {count(len(hosts), 'more host')}: {listed(parts)}", width, marks), "dim"))
+def _summary(left: Counter[_State], width: int, marks: Marks) -> Row:
+    parts = [f"{left[state]} {state}" for state in _ORDER if left[state]]
+    return row((fit(f"  and {count(left.total(), 'more host')}: {listed(parts)}", width, marks), "dim"))
 
 
 def _name_width(hosts: list[_Host], width: int) -> int:

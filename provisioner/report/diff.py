@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from provisioner.model import Diff, Line
@@ -128,6 +127,8 @@ def _groups(old: Sequence[object], new: Sequence[object]) -> Iterator[list[_Opco
     if len(old) + len(new) - 2 * (head + tail) > _COMPARED:
         yield _replaced(start, head, len(old) - tail, len(new) - tail, tail - keep)
         return
+    from difflib import SequenceMatcher
+
     matcher = SequenceMatcher(None, old[start:stop_old], new[start:stop_new])
     for group in matcher.get_grouped_opcodes(_CONTEXT):
         yield [(tag, i1 + start, i2 + start, j1 + start, j2 + start) for tag, i1, i2, j1, j2 in group]

@@ -34,15 +34,19 @@ class PlainReport:
         """Write what an event is worth; a block is never torn by another thread's."""
         with self._lock:
             self.recap(event)
-            if isinstance(event, RunStarted):
-                self._last.clear()
             rows = self._narrator.rows(event)
-            if isinstance(event, Doing | Progressed):
-                rows = self._sparse(event)
-            elif isinstance(event, RunFinished):
-                rows = closing(self.recap)
-            elif isinstance(event, TaskFinished) and rows:
-                self._last[event.result.host] = event.at
+            match event:
+                case TaskFinished():
+                    if rows:
+                        self._last[event.result.host] = event.at
+                case Doing() | Progressed():
+                    rows = self._sparse(event)
+                case RunStarted():
+                    self._last.clear()
+                case RunFinished():
+                    rows = closing(self.recap)
+                case _:
+                    pass
             self._write(rows)
 
     def close(self) -> None:

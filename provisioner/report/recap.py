@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Literal
 
 from provisioner.events import Doing, HostFinished, HostLost, Noted, RunFinished, RunStarted, TaskFinished, TaskResult
+from provisioner.records import dataclass
 
 if TYPE_CHECKING:
     from provisioner.errors import Source
@@ -47,7 +48,7 @@ class HostRecap:
     lost: HostLost | None = None
     finished: HostFinished | None = None
     _open: _TaskKey | None = None
-    _endings: list[str] = field(default_factory=list)
+    _endings: set[str] = field(default_factory=set)
     _counted: tuple[str, ...] = ()
 
     @property
@@ -66,11 +67,11 @@ class HostRecap:
         self.begun = True
         if result.status == "failed" and not result.ignored:
             self.failures.append(result)
-        key = (result.play, result.task, result.source, result.handler)
-        if result.item is None or key != self._open:
-            self._endings, self._counted = [], ()
-        self._open = key if result.item is not None else None
-        self._endings.append("ignored" if result.ignored and result.status == "failed" else result.status)
+        key = None if result.item is None else (result.play, result.task, result.source, result.handler)
+        if key is None or key != self._open:
+            self._endings, self._counted = set(), ()
+        self._open = key
+        self._endings.add("ignored" if result.ignored and result.status == "failed" else result.status)
         self._recount()
 
     def lose(self, event: HostLost) -> None:
@@ -82,7 +83,7 @@ class HostRecap:
     def _recount(self) -> None:
         for name in self._counted:
             self.counts[name] -= 1
-        self._counted = _counted(set(self._endings))
+        self._counted = _counted(self._endings)
         for name in self._counted:
             self.counts[name] += 1
 
@@ -115,13 +116,13 @@ class Recap:
     def __call__(self, event: Event) -> None:
         """Count an event."""
         match event:
+            case TaskFinished():
+                self._add(withheld(event.result))
             case RunStarted():
                 vars(self).update(vars(Recap(check=event.check, simulated=event.simulated, began=event.at)))
                 self.hosts = {name: HostRecap(name) for name in event.hosts}
             case Doing():
                 self.host(event.host).begun = True
-            case TaskFinished():
-                self._add(withheld(event.result))
             case HostLost():
                 self.host(event.host).lose(event)
             case HostFinished():
@@ -135,7 +136,12 @@ class Recap:
 
     def host(self, name: str) -> HostRecap:
         """Return a host's recap, an empty one for a new host."""
-        return self.hosts.setdefault(name, HostRecap(name))
+        if name not in self.hosts:
+            self.hosts[name] = HostRecap(name)
+        return self.hosts[name]
+
+    def close(self) -> None:
+        """Do nothing: it has nothing to finish."""
 
     @property
     def seconds(self) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
+from provisioner.records import dataclass
 from provisioner.report.text import clean
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ Jinja itself is imported with the first template, for the sake of start-up time.
 """
 
 from provisioner.errors import NotYetKnown
-from provisioner.templating.names import guarded_names, is_volatile, syntax_error, used_names
-from provisioner.templating.templar import Templar
+from provisioner.templating.names import guarded_names, hides_names, is_volatile, syntax_error, used_names
+from provisioner.templating.templar import Templar, is_plain
 from provisioner.templating.values import OMIT, Pending, UndefinedVariable, Verbatim, settle
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "UndefinedVariable",
     "Verbatim",
     "guarded_names",
+    "hides_names",
+    "is_plain",
     "is_volatile",
     "settle",
     "syntax_error",

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from provisioner.document import is_template
+from provisioner.templating.plain import names_in, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _MAYBE_VOLATILE = re.compile(r"\bnow\b|\brandom|\bshuffle\b|\bpassword|\bpipe\b|ansible_date_time|\burl\b")
 _VOLATILE_FILTERS = {"random", "shuffle", "password_hash"}
 _VOLATILE_LOOKUPS = {"password", "pipe", "random_choice", "url", "random_string"}
+_MAYBE_HIDING = re.compile(r"\b(?:vars|lookup|query|q)\b")
 _GUARDS = {"default", "d", "defined", "undefined"}
 _OWN = frozenset({"lookup", "query", "q", "omit", "vars"})
 _NAMING = {
@@ -29,6 +31,8 @@ _CACHED = 8192
 
 def used_names(text: str, *, expression: bool = False) -> frozenset[str]:
     """Return the variables that a template (or a bare expression) asks for."""
+    if not expression and (plain := names_in(text)) is not None:
+        return plain
     return _used(text, expression) if expression or is_template(text) else frozenset()
 
 
@@ -46,6 +50,8 @@ def _used(text: str, expression: bool) -> frozenset[str]:
 
 def guarded_names(text: str, *, expression: bool = False) -> frozenset[str]:
     """Return the variables that a template may find undefined: `x | default`, `x is defined`."""
+    if not expression and pieces(text) is not None:
+        return frozenset()
     return _guarded(text, expression) if expression or is_template(text) else frozenset()
 
 
@@ -79,16 +85,35 @@ def _volatile(text: str, expression: bool) -> bool:
 
 
 def _volatile_call(call: Any) -> bool:
-    name = getattr(call.node, "name", "")
-    if name == "now":
-        return True
+    return getattr(call.node, "name", "") == "now" or _looked_up(call) in _VOLATILE_LOOKUPS
+
+
+def _looked_up(call: Any) -> str | None:
+    """Return what a call looks up by, "" where that shows only when it is rendered; None for any other call."""
+    if getattr(call.node, "name", "") not in ("lookup", "query", "q"):
+        return None
     first = getattr(call.args[0], "value", "") if call.args else ""
-    lookup = str(first).removeprefix("ansible.builtin.").removeprefix("community.general.")
-    return name in ("lookup", "query", "q") and lookup in _VOLATILE_LOOKUPS
+    return str(first).removeprefix("ansible.builtin.").removeprefix("community.general.")
+
+
+def hides_names(text: str, *, expression: bool = False) -> bool:
+    """Tell whether a template asks for variables whose names show only when it is rendered: vars[x], lookup('vars')."""
+    return bool(_MAYBE_HIDING.search(text)) and (expression or is_template(text)) and _hiding(text, expression)
+
+
+@functools.lru_cache(_CACHED)
+def _hiding(text: str, expression: bool) -> bool:
+    from jinja2 import nodes
+
+    tree = _tree(text, expression)
+    by = {_looked_up(call) for call in tree.find_all(nodes.Call)}
+    return any(name.name == "vars" for name in tree.find_all(nodes.Name)) or bool(by & {"", "vars"})
 
 
 def syntax_error(text: str, *, expression: bool = False) -> tuple[str, int] | None:
     """Return what is wrong with a template's syntax, and in which of its lines."""
+    if not expression and pieces(text) is not None:
+        return None
     return _syntax(text, expression) if expression or is_template(text) else None
 
 

@@ -10,11 +10,14 @@ from provisioner.document import ListNode, MapNode, Node, ScalarNode, UnsafeText
 from provisioner.errors import InputError, NotYetKnown, Source
 from provisioner.templating.lookups import Lookups
 from provisioner.templating.names import explain
+from provisioner.templating.plain import pieces
 from provisioner.templating.values import OMIT, UndefinedVariable, Verbatim, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from provisioner.templating.plain import Pieces
 
 
 class Templar:
@@ -37,6 +40,15 @@ class Templar:
 
         A string that is one expression gives that expression's own type.
         """
+        written = value.value if isinstance(value, ScalarNode) else value
+        if is_plain(written):
+            return written
+        if type(written) is str and (cut := pieces(written)) is not None:
+            values = [self.variables.get(name, self) for name in cut.names]
+            if all(map(is_plain, values)):
+                return cut.joined(values)
+            place = value.source if isinstance(value, ScalarNode) else source
+            return self._guarded(lambda: settle(self._joined(cut)), place)
         return self._guarded(lambda: settle(self._any(value, source)), source)
 
     def evaluate(self, expression: object, *, source: Source | None = None) -> Any:
@@ -113,6 +125,8 @@ class Templar:
         if isinstance(node, ListNode):
             return [item for item in (self._node(part) for part in node.items) if item is not OMIT]
         value = node.value if isinstance(node, ScalarNode) else None
+        if is_plain(value):
+            return value
         return self._guarded(lambda: self._any(value, node.source), node.source)
 
     def _string(self, text: str, source: Source | None) -> Any:
@@ -121,9 +135,20 @@ class Templar:
         return self._guarded(lambda: settle(self._compiled(text), pending=True), source)
 
     def _compiled(self, text: str, *, expression: bool = False) -> Any:
+        cut = None if expression else pieces(text)
+        if cut is not None:
+            return self._joined(cut)
         from provisioner.templating.environment import compiled
 
         return compiled(text, expression=expression)(self._scope)
+
+    def _joined(self, cut: Pieces) -> Any:
+        return cut.joined([self._named(name) for name in cut.names])
+
+    def _named(self, name: str) -> Any:
+        if is_plain(value := self.variables.get(name, self)):
+            return value
+        return self._scope[name] if name in self._scope else _undefined(name)
 
     def _guarded(self, run: Callable[[], Any], source: Source | Callable[[BaseException], Source] | None) -> Any:
         """Run something of Jinja's; whatever goes wrong in it is the user's to mend, and gets its place."""
@@ -162,6 +187,9 @@ class Templar:
         result = UndefinedVariable(message, source=place)
         result.name = error.name
         return result
+
+
+_PLAIN = (bool, int, float, type(None))
 
 
 class _Scope(Mapping[str, Any]):
@@ -225,10 +253,15 @@ def _globals() -> Mapping[str, Any]:
     return environment().globals
 
 
-def _undefined(name: str, error: UndefinedVariable) -> Any:
+def _undefined(name: str, error: UndefinedVariable | None = None) -> Any:
     from provisioner.templating.environment import Undefined
 
-    return Undefined(name=name, exc=lambda _: error)
+    return Undefined(name=name, exc=(lambda _: error) if error else None)
+
+
+def is_plain(value: object) -> bool:
+    """Tell whether a value is its own rendering, whatever the variables are."""
+    return type(value) in _PLAIN or (type(value) is str and not is_template(value))
 
 
 def _given(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:

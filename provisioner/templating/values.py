@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from provisioner.errors import InputError, NotYetKnown
+from provisioner.records import dataclass
 
 
 class UndefinedVariable(InputError):  # noqa: N818 - the field's word for it

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from provisioner.transport.hostkeys import HostKey, KnownHosts, UnknownHostKey, remember
+from provisioner.transport.hostkeys import KnownHosts, UnknownHostKey, remember
+from provisioner.transport.knownhosts import HostKey
 from provisioner.transport.ssh import SshSession, warm_up
 from provisioner.transport.target import Secret, Target, default_key_files, default_known_hosts
 from provisioner.transport.text import clean, gist

@@ -5,36 +5,40 @@ Imports fabric and paramiko at the top; `ssh` imports this module when the first
 
 from __future__ import annotations
 
+import provisioner.transport.lean  # isort: skip  # noqa: F401 - before paramiko and fabric
+
 import contextlib
 import getpass
 import logging
-import math
 import random
 import re
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paramiko
-from fabric import Config, Connection
 from paramiko.auth_strategy import AuthFailure
 
 from provisioner.errors import HostError, InputError, Refused, Unreachable
-from provisioner.transport import sshconfig
-from provisioner.transport.hostkeys import HostKey, KnownHosts
+from provisioner.records import dataclass
+from provisioner.transport.client import ClientTransport
+from provisioner.transport.hostkeys import KnownHosts
+from provisioner.transport.knownhosts import HostKey
 from provisioner.transport.login import Attempts, Login
 from provisioner.transport.network import Proxy, dial
+from provisioner.transport.resolve import PATIENCE, configuration, resolved
 from provisioner.transport.text import gist
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fabric import Connection
+
     from provisioner.transport.target import Target
 
 _MAX_HOPS = 8
-_PATIENCE = 30.0  # for a busy machine's handshake and PAM, once it has answered
 _TRIES = 4  # sshd drops connections at random when many come at once (MaxStartups)
 
 # A library must not print: without a handler, Python's last resort shows paramiko's thread errors.
@@ -67,15 +71,26 @@ class Link:
             carrier.close()
 
 
+class _Unsettled(Exception):  # noqa: N818 - as below
+    """The key cannot be judged by what was read of known_hosts."""
+
+
 class _Dropped(Exception):  # noqa: N818 - never leaves this module
     """The server closed the connection before it said a word."""
 
 
 def connect(target: Target) -> Link:
     """Return a link to the device, through whatever its configuration says lies between."""
+    try:
+        return _persist(target, thorough=not target.check_host_keys)
+    except _Unsettled:
+        return _persist(target, thorough=True)
+
+
+def _persist(target: Target, *, thorough: bool) -> Link:
     for attempt in range(1, _TRIES + 1):
         try:
-            return _connect(target)
+            return _connect(target, thorough=thorough)
         except _Dropped as error:
             if attempt == _TRIES:
                 raise Unreachable(
@@ -86,12 +101,12 @@ def connect(target: Target) -> Link:
     raise AssertionError
 
 
-def _connect(target: Target) -> Link:
-    connection = _resolve(target.address, _config(target, user=target.user, port=target.port), target)
+def _connect(target: Target, *, thorough: bool) -> Link:
+    connection = resolved(target.address, configuration(target, user=target.user, port=target.port), target)
     carriers: list[Link | Proxy] = []
     try:
-        sock = _carry(connection, target, carriers)
-        link = _open(connection, target, sock)
+        sock = _carry(connection, target, carriers, thorough=thorough)
+        link = _open(connection, target, sock, thorough=thorough)
     except BaseException as error:
         failure = _proxy_failure(error, carriers)
         for carrier in reversed(carriers):
@@ -111,29 +126,15 @@ def _proxy_failure(error: BaseException, carriers: list[Link | Proxy]) -> Unreac
     return Unreachable(f"the ProxyCommand brought no connection: {proxy.complaint() or 'it said nothing'}")
 
 
-def _config(target: Target, *, user: str | None = None, port: int | None = None) -> Config:
-    parsed = sshconfig.load(target.ssh_config, user=user, port=port)
-    # Lazy: fabric's own configuration files and environment have no say here.
-    return Config(lazy=True, ssh_config=parsed)
-
-
-def _resolve(host: str, config: Config, target: Target, **given: Any) -> Connection:
-    # Ours is the socket, so this bounds the handshake alone: longer than the banner's own limit, which tells more.
-    timeout = math.ceil(target.connect_timeout + _PATIENCE)
-    try:
-        # gateway=False: fabric reads a list of hops backwards, and checks no host key on the way.
-        return Connection(host, config=config, gateway=False, connect_timeout=timeout, **given)
-    except (ValueError, KeyError) as error:
-        raise InputError(f"ssh_config has no usable answer for {host}: {error}") from error
-
-
-def _carry(connection: Connection, target: Target, carriers: list[Link | Proxy], depth: int = 0) -> socket.socket:
+def _carry(
+    connection: Connection, target: Target, carriers: list[Link | Proxy], depth: int = 0, *, thorough: bool = True
+) -> socket.socket:
     """Return what the connection runs over: a socket of our own, a tunnel, or a program."""
     settings = connection.ssh_config
     jump = target.proxy_jump if depth == 0 and target.proxy_jump else settings.get("proxyjump")
     hops = [hop.strip() for hop in (jump or "").split(",") if hop.strip().lower() not in ("", "none")]
     if hops and depth < _MAX_HOPS and not _is_itself(hops[0], connection):
-        return _through(hops, connection, target, carriers, depth)
+        return _through(hops, connection, target, carriers, depth, thorough=thorough)
     if settings.get("proxycommand") and depth < _MAX_HOPS and not hops:
         carriers.append(proxy := Proxy(settings["proxycommand"]))
         return proxy.sock
@@ -149,14 +150,23 @@ def _is_itself(hop: str, connection: Connection) -> bool:
 
 
 def _through(
-    hops: list[str], connection: Connection, target: Target, carriers: list[Link | Proxy], depth: int
+    hops: list[str],
+    connection: Connection,
+    target: Target,
+    carriers: list[Link | Proxy],
+    depth: int,
+    *,
+    thorough: bool,
 ) -> socket.socket:
     carrier: Link | None = None
     for hop in hops:
         given = _split_hop(hop)
-        station = _resolve(given.pop("host"), _config(target), target, **given)
-        sock = _tunnel(carrier, station, target) if carrier else _carry(station, target, carriers, depth + 1)
-        carrier = _open(station, target, sock, own=False)
+        station = resolved(given.pop("host"), configuration(target), target, **given)
+        if carrier:
+            sock = _tunnel(carrier, station, target)
+        else:
+            sock = _carry(station, target, carriers, depth + 1, thorough=thorough)
+        carrier = _open(station, target, sock, own=False, thorough=thorough)
         carrier.transport.set_keepalive(15)
         carriers.append(carrier)
     if carrier is None:
@@ -186,11 +196,14 @@ def _tunnel(carrier: Link, connection: Connection, target: Target) -> socket.soc
     return channel  # type: ignore[return-value]  # a channel is as much of a socket as paramiko needs
 
 
-def _open(connection: Connection, target: Target, sock: socket.socket, *, own: bool = True) -> Link:
+def _open(
+    connection: Connection, target: Target, sock: socket.socket, *, own: bool = True, thorough: bool = True
+) -> Link:
     """Shake hands, check the host key, and log in."""
     settings = connection.ssh_config
     files = [*target.known_hosts, *_more_known_hosts(settings)]
-    known = KnownHosts(files, settings.get("hostkeyalias") or connection.host, int(connection.port))
+    host = settings.get("hostkeyalias") or connection.host
+    known = KnownHosts(files, host, int(connection.port), thorough=thorough)
     attempts = Attempts(connection.user or getpass.getuser())
     login = Login(target, settings, attempts, own=own)
     connection.client.set_missing_host_key_policy(_Check(known, login, strict=target.check_host_keys))
@@ -199,8 +212,8 @@ def _open(connection: Connection, target: Target, sock: socket.socket, *, own: b
         "transport_factory": _factory(known, strict=target.check_host_keys),
         "auth_strategy": login,
         "banner_timeout": target.connect_timeout,
-        "auth_timeout": _PATIENCE,
-        "channel_timeout": _PATIENCE,
+        "auth_timeout": PATIENCE,
+        "channel_timeout": PATIENCE,
     }
     started = time.monotonic()
     try:
@@ -223,8 +236,8 @@ def _more_known_hosts(settings: Any) -> list[Path]:
 
 def _factory(known: KnownHosts, *, strict: bool) -> Callable[..., paramiko.Transport]:
     def make(sock: socket.socket, **options: Any) -> paramiko.Transport:
-        transport = paramiko.Transport(sock, **options)
-        transport.handshake_timeout = _PATIENCE
+        transport = ClientTransport(sock, **options)
+        transport.handshake_timeout = PATIENCE
         if strict or known.kinds:
             transport.get_security_options().key_types = known.algorithms()
         return transport
@@ -243,9 +256,11 @@ class _Check(paramiko.MissingHostKeyPolicy):
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
         """Raise Refused unless the key is known, or nobody wants it checked."""
         shown = HostKey(key.get_name(), key.asbytes())
-        if self._strict:
-            self._known.check(shown)
         self._login.verified = self._known.is_known(shown)
+        if self._strict and not self._login.verified:
+            if not self._known.complete:
+                raise _Unsettled
+            self._known.check(shown)
 
 
 def hang_up(connection: Connection) -> None:
@@ -255,8 +270,6 @@ def hang_up(connection: Connection) -> None:
         # Shut down first: paramiko's thread then wakes at once instead of at its next tick.
         with contextlib.suppress(OSError, AttributeError, EOFError):
             transport.sock.shutdown(socket.SHUT_RDWR)
-        # A handshake that failed leaves a timer, which would keep the process from ending.
-        transport.packetizer.complete_handshake()
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         connection.client.close()
 
@@ -278,6 +291,8 @@ def _explain(
 def _handshake_failure(error: Exception, place: str, known: KnownHosts, *, quick: bool) -> Exception:
     text = str(error)
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        if "host key" in text and not known.complete:
+            return _Unsettled()
         if "host key" in text and known.kinds:
             return known.mismatch()
         return Refused(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from provisioner.files import locked, replace
 from provisioner.transport import sshconfig
-from provisioner.transport.hostkeys import SSH_PORT, hash_matches, host_name, lock_of
+from provisioner.transport.hostkeys import SSH_PORT, host_name, lock_of
+from provisioner.transport.knownhosts import hash_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

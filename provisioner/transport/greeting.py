@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import paramiko
 
 from provisioner.errors import HostError, Unreachable
-from provisioner.transport.connect import _carry, _config, _handshake_failure, _resolve
-from provisioner.transport.hostkeys import HostKey, KnownHosts, host_name
+from provisioner.records import dataclass
+from provisioner.transport.client import ClientTransport
+from provisioner.transport.connect import _carry, _handshake_failure
+from provisioner.transport.hostkeys import KnownHosts, host_name
+from provisioner.transport.knownhosts import HostKey
+from provisioner.transport.resolve import configuration, resolved
 from provisioner.transport.text import gist
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ def ways_in(target: Target) -> tuple[str, ...]:
 
 
 def _met(target: Target, *, ask: bool = False) -> tuple[Greeting, tuple[str, ...]]:
-    connection = _resolve(target.address, _config(target, user=target.user, port=target.port), target)
+    connection = resolved(target.address, configuration(target, user=target.user, port=target.port), target)
     carriers: list[Link | Proxy] = []
     try:
         for attempt in range(1, _TRIES + 1):
@@ -84,7 +87,7 @@ def _greet(
 ) -> tuple[Greeting, tuple[str, ...]]:
     place, port = connection.ssh_config.get("hostkeyalias") or connection.host, int(connection.port)
     known = KnownHosts(target.known_hosts, place, port)
-    transport = paramiko.Transport(sock)
+    transport = ClientTransport(sock)
     transport.banner_timeout = target.connect_timeout
     try:
         transport.start_client(timeout=target.connect_timeout + _PATIENCE)

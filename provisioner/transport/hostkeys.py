@@ -1,25 +1,16 @@
-"""known_hosts, read once per file and process, and the verdict on a key that a server shows.
-
-paramiko's own reader knows neither wildcards nor @revoked, and reads the file again for every connection.
-"""
+"""The verdict on a key that a server shows, by what the known_hosts files hold."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import re
-import threading
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provisioner.errors import Refused
 from provisioner.files import locked
+from provisioner.transport.knownhosts import FILES, Entry, HostKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 SSH_PORT = 22
@@ -30,55 +21,6 @@ ALGORITHMS = {
     "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
     "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
 }
-_MARKERS = ("@revoked", "@cert-authority")
-
-
-@dataclass(frozen=True)
-class HostKey:
-    """A public key as a server shows it or a file holds it."""
-
-    kind: str
-    blob: bytes
-
-    @property
-    def fingerprint(self) -> str:
-        """Return the key's fingerprint as ssh-keygen -l prints it."""
-        digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode()
-        return "SHA256:" + digest.rstrip("=")
-
-    def line_for(self, name: str) -> str:
-        """Return the known_hosts line that would accept this key for the name."""
-        return f"{name} {self.kind} {base64.b64encode(self.blob).decode()}"
-
-    def __str__(self) -> str:
-        """Return type and fingerprint."""
-        return f"{self.kind} {self.fingerprint}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of a known_hosts file."""
-
-    patterns: str
-    key: HostKey
-    marker: str
-    path: Path
-    line: int
-
-    @cached_property
-    def _names(self) -> tuple[tuple[bool, re.Pattern[str]], ...]:
-        return tuple((p.startswith("!"), _wildcard(p.removeprefix("!"))) for p in self.patterns.split(",") if p)
-
-    def matches(self, name: str) -> bool:
-        """Return whether the line speaks of this name (a host, or [host]:port)."""
-        if self.patterns.startswith("|1|"):
-            return hash_matches(self.patterns, name)
-        hits = [negated for negated, pattern in self._names if pattern.fullmatch(name)]
-        return bool(hits) and not any(hits)
-
-    def __str__(self) -> str:
-        """Return the place of the line."""
-        return f"{self.path}:{self.line}"
 
 
 class UnknownHostKey(Refused):
@@ -130,78 +72,31 @@ def split_name(name: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (name, SSH_PORT)
 
 
-def parse(path: Path, text: str) -> Iterator[Entry]:
-    """Yield the entries of a known_hosts file; lines that are none are passed over, as ssh does."""
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        marker = words.pop(0)[1:] if words and words[0] in _MARKERS else ""
-        if len(words) < 3 or words[0].startswith(("#", "@")):  # noqa: PLR2004 - names, type, key
-            continue
-        try:
-            blob = base64.b64decode(words[2], validate=True)
-        except (binascii.Error, ValueError):
-            continue
-        patterns = words[0] if words[0].startswith("|1|") else words[0].lower()
-        yield Entry(patterns, HostKey(words[1], blob), marker, path, number)
-
-
-class _Files:
-    """The parsed files of this process, by path; a file that changed is read again."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._read: dict[Path, tuple[tuple[int, int], _Index]] = {}
-
-    def get(self, path: Path) -> _Index:
-        """Return the entries of a file; a file that is not there has none."""
-        with self._lock:
-            try:
-                stat = path.stat()
-            except OSError:
-                return _Index(())
-            stamp = (stat.st_mtime_ns, stat.st_size)
-            if path not in self._read or self._read[path][0] != stamp:
-                text = path.read_text(encoding="utf-8", errors="surrogateescape")
-                self._read[path] = (stamp, _Index(parse(path, text)))
-            return self._read[path][1]
-
-
-class _Index:
-    """Entries by plain name, and apart those that must be tried one by one."""
-
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._plain: dict[str, list[Entry]] = {}
-        self._others: list[Entry] = []
-        for entry in entries:
-            if re.search(r"[*?!|]", entry.patterns):
-                self._others.append(entry)
-                continue
-            for name in entry.patterns.split(","):
-                self._plain.setdefault(name, []).append(entry)
-
-    def find(self, name: str) -> list[Entry]:
-        found = self._plain.get(name, []) + [entry for entry in self._others if entry.matches(name)]
-        return sorted(found, key=lambda entry: entry.line)
-
-
-_FILES = _Files()
-
-
 class KnownHosts:
-    """What the known_hosts files say about one host."""
+    """What the known_hosts files say about one host.
 
-    def __init__(self, files: Sequence[Path], host: str, port: int) -> None:
+    Unless it is `thorough`, hashed names are not looked through for the host: whether a key is known is told all the
+    same, for then only the lines with that key are tried. Any other question wants a `complete` answer.
+    """
+
+    def __init__(self, files: Sequence[Path], host: str, port: int, *, thorough: bool = True) -> None:
         self._files = files
+        self._indexes = [FILES.get(path) for path in files]
+        self.complete = thorough or not any(index.hashed_kinds for index in self._indexes)
         self.name = host_name(host, port)
-        found = [entry for path in files for entry in _FILES.get(path).find(self.name)]
+        self._plain_name = host.lower()
+        found = self._find(self.name)
         self._keys = [entry for entry in found if not entry.marker]
         self._revoked = [entry for entry in found if entry.marker == "revoked"]
         self._authorities = [entry for entry in found if entry.marker == "cert-authority"]
-        self._portless = [] if port == SSH_PORT else self._without_port(host)
+        self._portless = [] if port == SSH_PORT else self._without_port()
 
-    def _without_port(self, host: str) -> list[Entry]:
+    def _find(self, name: str) -> list[Entry]:
+        return [entry for index in self._indexes for entry in index.find(name, hashed=self.complete)]
+
+    def _without_port(self) -> list[Entry]:
         # ssh takes a key that is filed without a port, if it is the very same key.
-        found = [entry for path in self._files for entry in _FILES.get(path).find(host.lower())]
+        found = self._find(self._plain_name)
         self._revoked += [entry for entry in found if entry.marker == "revoked"]
         return [entry for entry in found if not entry.marker]
 
@@ -211,18 +106,25 @@ class KnownHosts:
         return tuple(dict.fromkeys(entry.key.kind for entry in self._keys))
 
     def algorithms(self) -> tuple[str, ...]:
-        """Return what to offer: only what the files hold, or everything for a host that they do not know."""
+        """Return what to offer: only what the files hold, or everything for a host that they do not know so far."""
         everything = [name for names in ALGORITHMS.values() for name in names]
         known = [name for kind in self.kinds for name in ALGORITHMS.get(kind, ())]
         if known:
             return tuple(known)
-        likely = [name for entry in self._portless for name in ALGORITHMS.get(entry.key.kind, ())]
+        kinds = [entry.key.kind for entry in self._portless]
+        if not self.complete:
+            kinds += [kind for index in self._indexes for kind in index.hashed_kinds]
+        likely = [name for kind in kinds for name in ALGORITHMS.get(kind, ())]
         return tuple(dict.fromkeys([*likely, *everything]))
 
     def is_known(self, key: HostKey) -> bool:
         """Return whether this very key is on file and not revoked."""
-        revoked = any(entry.key == key for entry in self._revoked)
-        return not revoked and any(entry.key == key for entry in [*self._keys, *self._portless])
+        found = [entry for entry in [*self._keys, *self._portless, *self._revoked] if entry.key == key]
+        if not self.complete:
+            names = dict.fromkeys((self.name, self._plain_name))
+            found += [entry for index in self._indexes for name in names for entry in index.find_hashed(name, key)]
+        markers = {entry.marker for entry in found if entry.key == key}
+        return "" in markers and "revoked" not in markers
 
     def check(self, key: HostKey) -> None:
         """Raise Refused unless the key is the host's known key."""
@@ -268,18 +170,3 @@ def remember(path: Path, line: str) -> None:
 def lock_of(path: Path) -> Path:
     """Return the lock of a known_hosts file of ours."""
     return path.with_name(f".{path.name}.lock")
-
-
-def _wildcard(pattern: str) -> re.Pattern[str]:
-    # Not fnmatch: the brackets of [host]:port are no character class.
-    body = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern)
-    return re.compile(body)
-
-
-def hash_matches(field: str, name: str) -> bool:
-    """Return whether a name field that ssh has hashed stands for this name."""
-    try:
-        salt, digest = (base64.b64decode(part) for part in field.split("|")[2:4])
-    except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)

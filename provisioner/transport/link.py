@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from provisioner.errors import HostError, HungUp, LinkLost, Unreachable
 from provisioner.shell import quote
-from provisioner.wire import Batch, Decoder, Encoder, Ended, Finished, Probed, Started
+from provisioner.transport.upload import Stopped
+from provisioner.wire import Batch, Decoder, Encoder, Ended, Finished, Started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from provisioner.transport.ssh import SshSession
-    from provisioner.wire import Reply
+    from provisioner.wire import Place, Reply
 
 LOOK_PATIENCE = 300.0
 """Seconds without a word after which a look is given up."""
@@ -59,8 +61,8 @@ class SshTransport:
         self._hasty = hasty
         self._sent = sent
         self._encoder: Encoder | None = None
-        self._staging = f"/tmp/.provision-{secrets.token_hex(8)}"  # noqa: S108 - made 0700, by a name nobody can guess
-        self._uploaded: set[str] = set()
+        self._places: dict[Place, str] = {}
+        self._stopping = threading.Event()
         self._running: Batch | None = None
 
     def exchange(self, batch: Batch) -> Iterator[Reply]:
@@ -69,9 +71,13 @@ class SshTransport:
             yield from self._returned(batch, batch.reconnect)
             return
         nonce = secrets.token_hex(16)
+        self._stopping.clear()
         self._running = batch
         try:
-            yield from self._surviving(batch, nonce)
+            for reply in self._surviving(batch, nonce):
+                if isinstance(reply, Finished):
+                    self._forget(batch, reply.step)
+                yield reply
         finally:
             self._running = None
 
@@ -80,15 +86,17 @@ class SshTransport:
         batch = self._running
         if batch is None or not batch.steps:
             return
+        self._stopping.set()
         script = _STOP + f"stop_batch {quote(batch.name)}\n" + "end_effect\n" * now
         with contextlib.suppress(Exception):
             self.session.run_aside(script.encode(), 15.0)
 
     def close(self) -> None:
         """Hang up; what was staged on the device is taken away first."""
-        if self._uploaded:
+        if self._places:
+            script = f"rm -rf -- {' '.join(map(quote, self._places.values()))}\n"
             with contextlib.suppress(Exception):
-                self.session.remove_folder(self._staging)
+                self.session.run_aside(script.encode("utf-8", "surrogateescape"), 15.0)
         self.session.close()
 
     def _surviving(self, batch: Batch, nonce: str) -> Iterator[Reply]:
@@ -96,13 +104,19 @@ class SshTransport:
             self._open()
             self._upload(batch)
             assert self._encoder is not None
-            self.session.send(self._encoder.encode(batch, nonce))
+            self.session.send(self._encoder.encode(batch, nonce, self._places))
+        except Stopped:
+            yield Ended("stopped")
+            return
         except LinkLost:
             self._reconnect()
             if batch.steps:
                 yield Ended("lost")
                 return
             yield from self._again(batch)
+            return
+        if not batch.steps:
+            yield from self._looked(batch, nonce)
             return
         told: set[object] = set()
         try:
@@ -111,12 +125,18 @@ class SshTransport:
                 yield reply
         except LinkLost:
             self._reconnect()
-            if not batch.steps:
-                yield from self._again(batch)
-            elif any(step.ends_session and ("finished", step.number) in told for step in batch.steps):
+            if any(step.ends_session and ("finished", step.number) in told for step in batch.steps):
                 yield Ended("done")
             else:
                 yield from self._attached(batch, nonce, told)
+
+    def _looked(self, batch: Batch, nonce: str) -> Iterator[Reply]:
+        """Yield what a look tells; one that lost its link is made anew, as it has changed nothing."""
+        try:
+            yield from self._replies(Decoder(batch, nonce), self._patience(batch))
+        except LinkLost:
+            self._reconnect()
+            yield from self._again(batch)
 
     def _again(self, batch: Batch) -> Iterator[Reply]:
         nonce = secrets.token_hex(16)
@@ -167,7 +187,7 @@ class SshTransport:
     def _open(self) -> None:
         if self._encoder is None:
             self.session.open()
-            self._encoder = Encoder(self._staging)
+            self._encoder = Encoder()
 
     def _reconnect(self) -> None:
         self._encoder = None
@@ -183,7 +203,7 @@ class SshTransport:
                 time.sleep(RETURN_PAUSE)
             else:
                 break
-        self._encoder = Encoder(self._staging)
+        self._encoder = Encoder()
 
     def _returned(self, batch: Batch, timeout: float) -> Iterator[Reply]:
         """Wait until a device that went away answers a whole look; on its way down it may still let us in, or not."""
@@ -203,13 +223,18 @@ class SshTransport:
                 return
 
     def _upload(self, batch: Batch) -> None:
-        for upload in batch.uploads():
-            if upload.sha256 in self._uploaded:
-                continue
-            if not self._uploaded:
-                self.session.make_folder(self._staging)
-            self.session.put(upload.source(), f"{self._staging}/{upload.sha256}", self._sent)
-            self._uploaded.add(upload.sha256)
+        for place, upload in batch.uploads():
+            if place not in self._places:
+                self._places[place] = self.session.put(upload, place.user, self._sent, self._stopping.is_set)
+
+    def _forget(self, batch: Batch, number: int) -> None:
+        """Forget what a step took to its place, unless a later one needs it again."""
+        later = {place for step in batch.steps if step.number > number for place, _ in step.uploads()}
+        for step in batch.steps:
+            if step.number == number:
+                for place, _ in step.uploads():
+                    if place not in later:
+                        self._places.pop(place, None)
 
 
 def _key(reply: Reply) -> object:
@@ -218,7 +243,7 @@ def _key(reply: Reply) -> object:
         return ("finished", reply.step)
     if isinstance(reply, Started):
         return ("started", reply.step)
-    return reply if isinstance(reply, Probed) else object()
+    return object()
 
 
 _STOP = """

@@ -6,16 +6,19 @@ Imports paramiko at the top: only `connect`, itself imported late, may import th
 from __future__ import annotations
 
 import base64
+import os
 import threading
-from dataclasses import dataclass, field
+import time
+from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 from paramiko.auth_strategy import AuthFailure, AuthResult, AuthSource, AuthStrategy, InMemoryPrivateKey, Password
 
 from provisioner.errors import HungUp, Refused
-from provisioner.transport.hostkeys import HostKey
+from provisioner.records import dataclass
+from provisioner.transport.knownhosts import HostKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from provisioner.transport.target import Target
 
 _PUBLIC_KEY = "publickey"
+_FRESH = 30.0  # how long what an agent told is relied on, in seconds: a fleet's logins come together
 _KEYS: dict[tuple[Path, int], paramiko.PKey] = {}
 _KEYS_LOCK = threading.Lock()
 
@@ -56,6 +60,41 @@ def load_key(path: Path) -> paramiko.PKey:
         return _KEYS[stamp]
 
 
+class _Agent(paramiko.Agent):
+    """The user's agent, asked for its keys once for many hosts; it signs for one of them at a time."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.asked = time.monotonic()
+        self._turn = threading.Lock()
+        super().__init__()
+
+    def is_fresh(self, place: str) -> bool:
+        """Return whether this is the agent at that place, and was asked a moment ago."""
+        return self.place == place and time.monotonic() - self.asked < _FRESH
+
+    def _send_message(self, msg: paramiko.Message) -> Any:
+        with self._turn:
+            try:
+                return super()._send_message(msg)  # type: ignore[misc]
+            except OSError as error:
+                raise paramiko.SSHException("the agent is gone") from error
+
+
+_AGENTS: list[_Agent] = []
+_AGENTS_LOCK = threading.Lock()
+
+
+def agent_keys() -> list[paramiko.PKey]:
+    """Return the keys of the user's agent, as it told them a moment ago at most."""
+    place = os.environ.get("SSH_AUTH_SOCK", "")
+    with _AGENTS_LOCK:
+        if not (_AGENTS and _AGENTS[0].is_fresh(place)):
+            # The old one is not closed: somebody may sign with it yet.
+            _AGENTS[:] = [_Agent(place)]
+        return list(_AGENTS[0].get_keys())
+
+
 class Login(AuthStrategy):
     """Tries the sources in order, without asking first what the server would take."""
 
@@ -67,24 +106,19 @@ class Login(AuthStrategy):
         self._target = target
         self._own = own  # a jump host is not given the device's password
         self._labels: dict[int, str] = {}
-        self._agent: paramiko.Agent | None = None
 
     def authenticate(self, transport: paramiko.Transport) -> AuthResult:
         """Log in, or raise AuthFailure when every source was refused."""
         wanted: tuple[str, ...] = ()
         result = AuthResult(strategy=self)
-        try:
-            for source in self.get_sources():
-                method = "password" if isinstance(source, Password) else _PUBLIC_KEY
-                if wanted and method not in wanted and "keyboard-interactive" not in wanted:
-                    continue
-                remaining = self._try(source, transport)
-                if remaining == ():
-                    return result
-                wanted = remaining or wanted
-        finally:
-            if self._agent is not None:
-                self._agent.close()
+        for source in self.get_sources():
+            method = "password" if isinstance(source, Password) else _PUBLIC_KEY
+            if wanted and method not in wanted and "keyboard-interactive" not in wanted:
+                continue
+            remaining = self._try(source, transport)
+            if remaining == ():
+                return result
+            wanted = remaining or wanted
         raise AuthFailure(result=result)
 
     def _try(self, source: AuthSource, transport: paramiko.Transport) -> tuple[str, ...] | None:
@@ -159,8 +193,7 @@ class Login(AuthStrategy):
         if self._settings.get("identityagent") == "none":
             return []
         only = self._settings.get("identitiesonly") == "yes"
-        self._agent = paramiko.Agent()
-        keys: list[paramiko.PKey] = list(self._agent.get_keys())
+        keys = agent_keys()
         if not only:
             return keys
         wanted = [blob for path in self._files() if (blob := _public_blob(path))]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import tempfile
 import time
 from typing import IO
 
@@ -30,8 +28,10 @@ def dial(host: str, port: int, timeout: float, *, family: str = "any") -> socket
 
 
 def _resolve(host: str, port: int, family: str) -> list[tuple[int, tuple[object, ...]]]:
+    # As bytes: text goes through the codec for names of other scripts, which takes milliseconds to import.
+    name = host.encode() if host.isascii() else host
     try:
-        found = socket.getaddrinfo(host, port, _FAMILIES.get(family, socket.AF_UNSPEC), socket.SOCK_STREAM)
+        found = socket.getaddrinfo(name, port, _FAMILIES.get(family, socket.AF_UNSPEC), socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         raise Unreachable(
             f"no address is known for {host}", hint="check ansible_host, or the name in DNS or /etc/hosts"
@@ -81,6 +81,9 @@ class Proxy:
     """
 
     def __init__(self, command: str) -> None:
+        import subprocess
+        import tempfile
+
         self.sock, theirs = socket.socketpair()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the proxy
         with theirs:

@@ -8,10 +8,10 @@ import shlex
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import LinkLost, Refused
+from provisioner.records import dataclass
 from provisioner.transport.text import clean, gist
 
 if TYPE_CHECKING:
@@ -30,16 +30,18 @@ _STALL = 600.0
 
 # The login shell may be fish or csh: no single quote, backslash, exclamation mark or newline in here.
 # Nothing below reads stdin before the shell that it is meant for; sudo -S does, and then nothing was sent yet.
-_LOGIN = "LC_ALL=C; export LC_ALL; u=$(id -un 2>/dev/null) || u=$(id -u)"
-_HERE = 'exec /bin/sh -c "$2" sh "$1" "$u"'
+_LOGIN = "LC_ALL=C; export LC_ALL; u=${LOGNAME:-$(id -un 2>/dev/null || id -u)}"
+_HERE = 'r=$2; set -- "$1" "$u"; eval "$r"'
+# The kernel tells a shell who it is as well as id does, and needs no process for that.
+_UID = '{ while read -r k _ i _; do [ "$k" = Uid: ] && break; done </proc/self/status; } 2>/dev/null || i=$(id -u)'
 _SUDO = (
-    f'[ "$(id -u)" = 0 ] && {_HERE}; '
+    f'{_UID}; if [ "$i" = 0 ]; then {_HERE}; fi; '
     'command -v sudo >/dev/null 2>&1 || { printf "%s denied sudo: not found" "$1"; exit 1; }; '
     'r=$(sudo -n true 2>&1 </dev/null) && exec sudo -n -- /bin/sh -c "$2" sh "$1" "$u"; '
 )
 _DENIED = 'printf "%s denied %s" "$1" "$r"; exit 1'
 _ASK = 'exec sudo -k -S -p "$3" -- /bin/sh -c "$2" sh "$1" "$u"'
-_READY = 'echo "$1 ready $(id -u) $2"; exec /bin/sh'
+_READY = f'{_UID}; PROVISION_UID=$i; export PROVISION_UID; echo "$1 ready $i $2"; exec /bin/sh'
 
 
 @dataclass
@@ -217,10 +219,25 @@ class Shell:
                 raise TimeoutError(f"no word from {self._target.name} for {timeout:g} s")
             self._rest(left)
 
+    def received(self) -> bytes:
+        """Return what of stdout has come by now."""
+        self._pump()
+        ahead = b"".join(self._ahead)
+        self._ahead.clear()
+        self._ahead_size = 0
+        return ahead
+
+    def end(self) -> None:
+        """Close stdin."""
+        try:
+            self._channel.shutdown_write()
+        except (OSError, EOFError) as error:
+            raise self._cannot_send() from error
+
     def finish(self, timeout: float) -> tuple[int, bytes]:
         """Close stdin, and return exit status and stdout once the shell has ended."""
         deadline = time.monotonic() + timeout
-        self._channel.shutdown_write()
+        self.end()
         output = bytearray()
         while chunk := self.receive(deadline - time.monotonic()):
             output += chunk

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self
 
-from provisioner.errors import LinkLost, Refused
-from provisioner.transport.shell import Shell, Tally, open_channel, request
-from provisioner.transport.text import gist
+from provisioner.errors import LinkLost
+from provisioner.transport.shell import Shell, Tally
+from provisioner.transport.upload import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    import paramiko
-
+    from provisioner.shell import Upload
     from provisioner.transport.connect import Link
     from provisioner.transport.target import Target
-
-    Progress = Callable[[int, int], None]
-
-_SLICE = 1 << 18
-_SFTP_PATIENCE = 60.0
+    from provisioner.transport.upload import Progress
 
 
 def warm_up() -> threading.Thread:
@@ -45,7 +38,6 @@ class SshSession:
         self.tally = Tally()
         self._link: Link | None = None
         self._shell: Shell | None = None
-        self._sftp: paramiko.SFTPClient | None = None
 
     def open(self) -> None:
         """Connect, log in and start the shell; whether it started shows in the first `receive`.
@@ -79,65 +71,24 @@ class SshSession:
         """Return the next bytes of stdout, b"" when the shell has ended; TimeoutError at the deadline."""
         return self._running().receive(timeout)
 
-    def put(self, source: Path | bytes, remote: str, progress: Progress | None = None) -> None:
-        """Write a file on the device as the login user, readable by nobody else."""
-        import paramiko
+    def put(
+        self,
+        upload: Upload,
+        user: str | None = None,
+        progress: Progress | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Bring an upload to the device, as a user's own, and return the folder in which it lies; may raise Stopped.
 
+        It goes straight to the disk where it is to be, and was compared with its hash.
+        """
+        shell = self._start()
         try:
-            self._upload(source, remote, progress)
-        except (EOFError, TimeoutError, paramiko.SSHException) as error:
-            raise LinkLost(f"the connection to {self.target.name} broke while {remote} was sent") from error
-        except OSError as error:
-            if not self._connected().transport.is_active():
-                raise LinkLost(f"the connection to {self.target.name} broke while {remote} was sent") from error
-            raise Refused(f"could not write {remote}: {gist(error.strerror or str(error))}") from error
-
-    def make_folder(self, remote: str) -> None:
-        """Make a folder on the device that is the login user's alone."""
-        self._files().mkdir(remote, 0o700)
-
-    def remove_folder(self, remote: str) -> None:
-        """Remove a folder of files from the device."""
-        client = self._files()
-        for name in client.listdir(remote):
-            client.remove(f"{remote}/{name}")
-        client.rmdir(remote)
-
-    def _upload(self, source: Path | bytes, remote: str, progress: Progress | None) -> None:
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        reader: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        client = self._files()
-        with reader, client.open(remote, "wb") as writer:
-            writer.chmod(0o600)
-            writer.set_pipelined(True)
-            done = 0
-            while piece := reader.read(_SLICE):
-                writer.write(piece)
-                done += len(piece)
-                if progress:
-                    progress(done, size)
-        self.tally.sent += done
-        # A pipelined write that failed (a full disk) is not reported by close.
-        if (there := client.stat(remote).st_size) != done:
-            raise OSError(f"only {there} of {done} bytes arrived")
-
-    def _files(self) -> paramiko.SFTPClient:
-        import paramiko
-
-        if self._sftp is None:
-            channel = open_channel(self._connected().transport, self.target.name)
-            channel.settimeout(_SFTP_PATIENCE)
-            request(channel, "subsystem", "sftp")
-            try:
-                self._sftp = paramiko.SFTPClient(channel)
-            except (paramiko.SSHException, EOFError, OSError) as error:
-                raise self._no_sftp() from error
-        return self._sftp
-
-    def _no_sftp(self) -> LinkLost | Refused:
-        if self._connected().transport.is_active():
-            return Refused(f"{self.target.name} has no SFTP", hint="`Subsystem sftp` in its sshd_config")
-        return LinkLost(f"the connection to {self.target.name} broke")
+            return Sending(shell, upload, user=user, is_stopped=is_stopped).run(progress)
+        except TimeoutError as error:
+            raise LinkLost(f"{self.target.name} took no more of a file that was sent") from error
+        finally:
+            shell.close()
 
     def run_aside(self, script: bytes, timeout: float) -> tuple[int, bytes]:
         """Run a script in a second shell with the same privileges; return exit status and stdout."""
@@ -155,11 +106,9 @@ class SshSession:
 
     def close(self) -> None:
         """Hang up; closing twice is no error."""
-        shell, link, sftp = self._shell, self._link, self._sftp
-        self._shell = self._link = self._sftp = None
+        shell, link = self._shell, self._link
+        self._shell = self._link = None
         with contextlib.suppress(Exception):
-            if sftp is not None:
-                sftp.close()
             if shell is not None:
                 shell.close()
         if link is not None:

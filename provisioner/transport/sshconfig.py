@@ -22,16 +22,21 @@ SYSTEM = Path("/etc/ssh/ssh_config")
 
 
 def load(path: Path | None, *, user: str | None = None, port: int | None = None) -> SSHConfig:
-    """Return the parsed configuration; user and port, if given, win over what the files say."""
-    from paramiko.config import SSHConfig
+    """Return the parsed configuration, to be read only; user and port, if given, win over what the files say."""
     from paramiko.ssh_exception import ConfigParseError
 
-    text = _given(user, port) + "".join(f"{_text(file, file.stat().st_mtime_ns)}\n" for file in _files(path))
     try:
-        return SSHConfig.from_text(text)
+        return _parsed(_given(user, port), tuple((file, file.stat().st_mtime_ns) for file in _files(path)))
     except (ConfigParseError, ValueError) as error:
         where = path or Path("~/.ssh/config")
         raise InputError(f"ssh_config: {error}", source=Source(str(where))) from error
+
+
+@lru_cache(maxsize=256)
+def _parsed(given: str, files: tuple[tuple[Path, int], ...]) -> SSHConfig:
+    from paramiko.config import SSHConfig
+
+    return SSHConfig.from_text(given + "".join(f"{_text(file, stamp)}\n" for file, stamp in files))
 
 
 def _files(path: Path | None) -> list[Path]:

@@ -1,6 +1,6 @@
 """Batch <-> one POSIX sh script <-> replies."""
 
-from .batch import Batch, Check, Guard, Step
+from .batch import Batch, Check, Guard, Place, Step
 from .decode import Decoder
 from .encode import Encoder
 from .replies import (
@@ -25,6 +25,7 @@ __all__ = [
     "Ended",
     "Finished",
     "Guard",
+    "Place",
     "Probed",
     "Progress",
     "Reply",

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from provisioner.records import dataclass
 from provisioner.shell import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provisioner.model import Effect, Observable, State
+
+
+class Place(NamedTuple):
+    """An upload on a device: whom it belongs to (as `Step.user`), and its hash."""
+
+    user: str | None
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,13 @@ class Step:
     goes_on: bool = False
     secret: bool = False
 
+    def uploads(self) -> Iterator[tuple[Place, Upload]]:
+        """Yield the contents that travel beside the script, as often as they are needed, and for whom."""
+        for effect in self.effects:
+            for value in effect.values:
+                if isinstance(value, Upload):
+                    yield Place(self.user, value.sha256), value
+
     @property
     def ends_session(self) -> bool:
         """Tell whether the device goes away after it."""
@@ -74,18 +89,19 @@ class Batch:
         object.__setattr__(self, "looks", _by_kind(self.looks))
         object.__setattr__(self, "relook", _by_kind(self.relook))
 
-    def uploads(self) -> Iterator[Upload]:
-        """Yield the contents that travel beside the script."""
+    def uploads(self) -> Iterator[tuple[Place, Upload]]:
+        """Yield the contents that travel beside the script, as often as they are needed, and for whom."""
         for step in self.steps:
-            for effect in step.effects:
-                for value in effect.values:
-                    if isinstance(value, Upload):
-                        yield value
+            yield from step.uploads()
 
 
 def _by_kind(observables: tuple[Observable[Any], ...]) -> tuple[Observable[Any], ...]:
     merged: dict[Observable[Any], Observable[Any]] = {}
     for one in observables:
-        merged[one] = merged[one].merged(one) if one in merged else one
-    kinds = list(dict.fromkeys(one.kind for one in merged))
-    return tuple(one for kind in kinds for one in merged.values() if one.kind == kind)
+        kept = merged.setdefault(one, one)
+        if kept is not one:
+            merged[one] = kept.merged(one)
+    kinds: dict[str, list[Observable[Any]]] = {}
+    for one in merged.values():
+        kinds.setdefault(one.kind, []).append(one)
+    return tuple(one for group in kinds.values() for one in group)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .batch import Batch
 
-WITH_PAYLOAD = frozenset({"obs", "out", "err", "differs", "stale"})
+WITH_PAYLOAD = frozenset({"obs", "all", "out", "err", "differs", "stale"})
 
 
 def text(data: bytes) -> str:
@@ -73,7 +73,13 @@ class Decoder:
     def _close_payload(self, verb: str, arguments: list[str], payload: bytes) -> Iterator[Reply]:
         if verb == "obs":
             looked = self.batch.relook if self._again else self.batch.looks
-            yield Probed(looked[int(arguments[0])], text(payload).removesuffix("\n"), self._again)
+            one = looked[int(arguments[0])]
+            yield Probed(one, one.state.parse(text(payload).removesuffix("\n")), self._again)
+        elif verb == "all":
+            looked = self.batch.relook if self._again else self.batch.looks
+            start, number = map(int, arguments)
+            for one, state in looked[start].surveyed(text(payload).removesuffix("\n"), looked[start : start + number]):
+                yield Probed(one, state, self._again)
         elif verb == "stale":
             step = self._steps[int(arguments[0])]
             observable = step.guards[int(arguments[1])].observable

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from provisioner.model import Observable, State, observable
+from provisioner.records import dataclass
 from provisioner.shell import ESCAPE, Script
 
 PROBE_OWED = Script(
@@ -13,7 +13,7 @@ PROBE_OWED = Script(
     r"""
 while [ $# -gt 0 ]; do
   next
-  if [ "$(id -u)" -eq 0 ]; then owed=/var/lib/provision/owed
+  if [ "$uid" -eq 0 ]; then owed=/var/lib/provision/owed
   else owed=${XDG_STATE_HOME:-$HOME/.local/state}/provision/owed
   fi
   if [ -s "$owed" ]; then

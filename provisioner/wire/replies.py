@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from provisioner.records import dataclass
+
 if TYPE_CHECKING:
-    from provisioner.model import Observable
+    from provisioner.model import Observable, State
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Probed:
     """A look at one observable; `again` tells that it belongs to the looks after the steps."""
 
     observable: Observable[Any]
-    text: str
+    state: State
     again: bool = False
 
 

@@ -1,6 +1,6 @@
 """The shell functions that every batch stands on: markers, the lock, the journal, guards, effects, checks."""
 
-from provisioner.shell import Script
+from provisioner.shell import SETTLE, Script
 
 MARK = Script(
     "mark",
@@ -25,6 +25,7 @@ POUR = Script(
     "pour",
     r"""
 # Hands on a file's first MiB; what is secret does not reach the journal.
+[ -s "$1" ] || return 0
 {
   head -c 1048576 -- "$1" >&3
   [ -n "$secret" ] || head -c 1048576 -- "$1" >&4
@@ -37,7 +38,19 @@ NEXT = Script(
     r"""
 # Called by a probe before the text of each observable.
 count=$((count + 1))
-[ -n "$guarding" ] || printf '\n%s obs %s\n' "$nonce" "$count"
+case $guarding in
+  '') printf '\n%s obs %s\n' "$nonce" "$count" ;;
+  many) echo -- ;;
+esac
+""",
+)
+
+NEXT_ALL = Script(
+    "next_all",
+    r"""
+# number: called by a probe that tells of its next observables together; see Observable.surveyed.
+printf '\n%s all %s %s\n' "$nonce" "$((count + 1))" "$1"
+count=$((count + $1))
 """,
 )
 
@@ -45,10 +58,10 @@ PLACES = Script(
     "places",
     r"""
 # Sets run_dir (gone at a reboot) and state_dir (kept), and makes them, for their owner alone.
-if [ "$(id -u)" -eq 0 ]; then
+if [ "$uid" -eq 0 ]; then
   run_dir=/run/provision state_dir=/var/lib/provision
 else
-  run_dir=${XDG_RUNTIME_DIR:-/tmp}/provision-$(id -u) state_dir=${XDG_STATE_HOME:-$HOME/.local/state}/provision
+  run_dir=${XDG_RUNTIME_DIR:-/tmp}/provision-$uid state_dir=${XDG_STATE_HOME:-$HOME/.local/state}/provision
 fi
 (umask 077; mkdir -p -- "$run_dir" "$state_dir") && [ -O "$run_dir" ] && [ ! -L "$run_dir" ]
 """,
@@ -126,10 +139,16 @@ CURRENT = Script(
     "current",
     r"""
 # kind filter arguments: the canonical text of one observable, by sed's filter.
-guarding=1
+guarding=${guarding_many:-1}
 current_kind=$1 current_filter=$2
 shift 2
-"probe_$current_kind" "$@" </dev/null 2>/dev/null | sed -e "$current_filter"
+current_text=$("probe_$current_kind" "$@" </dev/null 2>/dev/null)
+case $current_filter$current_text in
+  '/^\./d'.* | '/^\./d'*"
+".*) ;;
+  '/^\./d'*) [ -z "$current_text" ] || printf '%s\n' "$current_text"; return ;;
+esac
+printf '%s\n' "$current_text" | sed -e "$current_filter"
 """,
 )
 
@@ -149,15 +168,66 @@ return 1
     (CURRENT, MARK),
 )
 
+DIFFERING = Script(
+    "differing",
+    r"""
+# indices expected got head: of texts behind lines of --, each that differs, behind a line with head and its index.
+printf '%s\n' "$2" >"$work/expected"
+printf '%s\n' "$3" | awk -v indices="$1" -v head="$4" '
+  FNR == 1 { side++; number = 0 }
+  $0 == "--" { number++; next }
+  { text[side, number] = text[side, number] $0 "\n" }
+  END {
+    ORS = ""
+    count = split(indices, index_of, " ")
+    for (number = 1; number <= count; number++)
+      if (text[1, number] != text[2, number]) print head index_of[number] "\n" text[2, number]
+  }' "$work/expected" -
+""",
+)
+
+GUARDS = Script(
+    "guards",
+    r"""
+# indices kind filter expected arguments: guard, for many at once.
+indices=$1 kind=$2 filter=$3 expected=$4
+shift 4
+got=$(guarding_many=many; current "$kind" "$filter" "$@")
+[ "$got" = "$expected" ] && return
+got=$(differing "$indices" "$expected" "$got" '')
+mark stale "$step" "${got%%"
+"*}"
+printf '%s\n' "$got" | awk 'NR > 1 && /^[0-9]+$/ { exit } NR > 1' >&3 2>/dev/null
+ended=stale
+return 1
+""",
+    (CURRENT, MARK, DIFFERING),
+)
+
+CHECKS = Script(
+    "checks",
+    r"""
+# indices kind filter expected arguments: check, for many at once.
+indices=$1 kind=$2 filter=$3 expected=$4
+shift 4
+got=$(guarding_many=many; current "$kind" "$filter" "$@")
+[ "$got" = "$expected" ] && return
+differing "$indices" "$expected" "$got" "$nonce differs $step " >>"$work/differs"
+""",
+    (CURRENT, DIFFERING),
+)
+
 OWE = Script(
     "owe",
     r"""
 # handlers: writes down, before the change that owes them, what is still to be run.
+[ -s "$state_dir/owed" ] || { printf '%s\n' "$@" >"$state_dir/owed" && settle_file "$state_dir/owed"; return; }
 for handler in "$@"; do
-  grep -qxF -- "$handler" "$state_dir/owed" 2>/dev/null || printf '%s\n' "$handler" >>"$state_dir/owed" || return 1
+  grep -qxF -- "$handler" "$state_dir/owed" && continue
+  { printf '%s\n' "$handler" >>"$state_dir/owed" && settle_file "$state_dir/owed"; } || return 1
 done
-sync -- "$state_dir/owed" 2>/dev/null || sync
 """,
+    (SETTLE,),
 )
 
 SETTLED = Script(
@@ -245,18 +315,25 @@ mark end attached
     (PLACES, MARK),
 )
 
+LOOKING = (MARK, NEXT, NEXT_ALL)
+"""What a batch that only looks stands on."""
+
 RUNTIME = (
     MARK,
     SAY,
     POUR,
     NEXT,
+    NEXT_ALL,
     PLACES,
     TAKE_LOCK,
     BEGIN,
     CONCLUDE,
     STEP,
     CURRENT,
+    DIFFERING,
     GUARD,
+    GUARDS,
+    CHECKS,
     OWE,
     SETTLED,
     RUN,
@@ -273,5 +350,7 @@ umask 022
 cd /
 trap '' HUP PIPE
 exec 3>&1 4>/dev/null
-work= secret= guarding= step=
+uid=${PROVISION_UID:-$(id -u)}
+unset PROVISION_UID
+work= secret= guarding= guarding_many= step=
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from provisioner.transport import SshSession
 from provisioner.transport.link import SshTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sshd import Sshd
@@ -50,6 +52,15 @@ class Told:
     def finished(self) -> HostFinished:
         """Return how the host ended."""
         return next(event for event in reversed(self.events) if isinstance(event, HostFinished))
+
+
+def meanwhile(disturb: Callable[[], None], run: Callable[[], Told]) -> Told:
+    """Run while something else happens; raises what either of them raises."""
+    with ThreadPoolExecutor(1) as pool:
+        disturbing = pool.submit(disturb)
+        told = run()
+        disturbing.result()
+    return told
 
 
 def play(

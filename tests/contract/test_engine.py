@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fleet import play
+from fleet import meanwhile, play
 
 if TYPE_CHECKING:
     from sshd import Sshd
@@ -341,10 +341,7 @@ def test_a_link_that_breaks_does_not_break_the_run(run: Any, sshd: Sshd) -> None
         wait_for(run.top / "begun")
         sshd.cut()
 
-    cutter = threading.Thread(target=cut)
-    cutter.start()
-    told = run(text)
-    cutter.join()
+    told = meanwhile(cut, lambda: run(text))
     assert told.statuses == ["changed", "changed"], told.lost
     assert (run.top / "log").read_text() == "done\n"
     assert (run.top / "after").read_text() == "out"
@@ -366,10 +363,7 @@ def test_a_link_that_breaks_again_while_the_batch_is_waited_for(run: Any, sshd: 
         sshd.cut()
         (run.top / "cut").touch()
 
-    cutter = threading.Thread(target=cut)
-    cutter.start()
-    told = run(text)
-    cutter.join()
+    told = meanwhile(cut, lambda: run(text))
     assert told.statuses == ["changed", "changed"], told.lost
     assert (run.top / "log").read_text() == "done\n"
 
@@ -387,10 +381,7 @@ def test_a_failure_behind_a_cut_link_ends_the_host(run: Any, sshd: Sshd) -> None
         sshd.cut()
         (run.top / "cut").touch()
 
-    cutter = threading.Thread(target=cut)
-    cutter.start()
-    told = run(text)
-    cutter.join()
+    told = meanwhile(cut, lambda: run(text))
     assert told.statuses == ["failed"], told.lost
     assert not (run.top / "after").exists()
 

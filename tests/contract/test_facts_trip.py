@@ -52,7 +52,7 @@ def test_facts_and_details_come_in_one_trip(tmp_path: Path) -> None:
     options = argparse.Namespace(forks=1, become=True)
     for _ in range(2):
         fleet = OneDevice(inventory, tuple(inventory.select("all")), Credentials(), folder=tmp_path)
-        (state,) = gather(fleet, options, Listeners(Recap(), [])).values()
+        (state,) = gather(fleet, options, Listeners([Recap()])).values()
         assert [device.batches for device in fleet.made] == [1]
         assert (state.facts.l4t, state.more.power_mode.name) == ("36.4.7", "MAXN_SUPER")
         assert state.more.readings.source == "tegrastats"

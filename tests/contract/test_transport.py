@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -22,6 +23,7 @@ from proxy import Proxy
 from sshd import Sshd, _keygen
 
 from provisioner.errors import InputError, LinkLost, Refused, Unreachable
+from provisioner.shell import Upload
 from provisioner.transport import Secret, SshSession, Target, UnknownHostKey, remember
 from provisioner.transport.shell import boot_command
 
@@ -468,34 +470,6 @@ def test_receive_keeps_its_deadline(session: SshSession) -> None:
     assert talk(session, "printf on") == "on"
 
 
-def test_put_a_large_file(session: SshSession, tmp_path: Path) -> None:
-    """50 MB arrive whole, from a file and with progress, readable by their owner only."""
-    source = tmp_path / "source"
-    source.write_bytes(os.urandom(1 << 20) * 50)
-    seen: list[tuple[int, int]] = []
-    session.put(source, str(tmp_path / "copy"), lambda done, size: seen.append((done, size)))
-    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
-    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
-    assert seen[-1] == (50 << 20, 50 << 20)
-    session.put(b"", str(tmp_path / "empty"))
-    assert (tmp_path / "empty").read_bytes() == b""
-
-
-def test_put_where_nothing_can_be_put(session: SshSession, tmp_path: Path) -> None:
-    """A path that cannot be written is refused by name, and the session lives on."""
-    with pytest.raises(Refused, match="nowhere"):
-        session.put(b"x", str(tmp_path / "nowhere" / "file"))
-    session.put(b"x", str(tmp_path / "file"))
-    assert talk(session, "printf on") == "on"
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_no_success(session: SshSession) -> None:
-    """A write that fails on the way is not taken for one that succeeded."""
-    with pytest.raises(Refused):
-        session.put(b"x" * 300_000, "/dev/full")
-
-
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
@@ -512,7 +486,7 @@ def test_a_cut_connection_is_a_lost_link(start_sshd: Callable[..., Sshd]) -> Non
         with pytest.raises(LinkLost):
             session.run_aside(b"true", 5)
         with pytest.raises(LinkLost):
-            session.put(b"x", "/dev/null")
+            session.put(Upload(hashlib.sha256(b"x").hexdigest(), (b"x",)))
         session.reconnect()
         assert talk(session, "printf again") == "again"
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from shells import APART, ShellTransport, available
 
 from provisioner.model import Effect
-from provisioner.observables.file import CONTENT, File, FileState
+from provisioner.observables.file import CONTENT, HASHED, METADATA, File, FileState
 from provisioner.shell import Script, with_needs
 from provisioner.wire import Batch, Check, Decoder, Encoder, Ended, Finished, Guard, Probed, Progress, Stale, Step
 from provisioner.wire.owed import Owed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.parametrize("shell", list(available()))
 
@@ -149,7 +150,7 @@ def test_a_guard_that_fails_stops_before_anything_is_done(device: ShellTransport
     replies = list(device.exchange(Batch(steps=(step,), relook=(File(str(path), CONTENT),))))
     assert any(isinstance(reply, Stale) for reply in replies)
     looks = [reply for reply in replies if isinstance(reply, Probed) and reply.again]
-    assert FileState.parse(looks[0].text).content == b"theirs\n"
+    assert looks[0].state.content == b"theirs\n"
     assert path.read_text() == "theirs\n"
     assert replies[-1] == Ended("stale")
 
@@ -163,7 +164,7 @@ def test_a_guard_compares_known_fields_only(device: ShellTransport, tmp_path: Pa
     path = tmp_path / "x"
     path.write_text("x")
     looked = next(r for r in device.exchange(Batch(looks=(File(str(path)),))) if isinstance(r, Probed))
-    state = FileState.parse(looked.text)
+    state = looked.state
     wrong = replace(state, mode="0111")
     unknown = replace(state, mode=Unknown())
     for expected, status in ((wrong, "stale"), (unknown, "done"), (state, "done")):
@@ -179,6 +180,66 @@ def test_what_did_not_take_is_told(device: ShellTransport, tmp_path: Path) -> No
     ended = next(reply for reply in replies if isinstance(reply, Finished))
     assert ended.differs == ((File(path), f"type=absent\nreal={path}"),)
     assert replies[-1] == Ended("failed")
+
+
+@pytest.mark.parametrize("number", [2, 3, 7, 250])
+def test_many_guards_and_checks_are_as_exact_as_one(device: ShellTransport, tmp_path: Path, number: int) -> None:
+    """Of many files the one that changed is told, before anything is done; of many checks all that did not take."""
+    paths = [tmp_path / (f"f{n} %\n--" if n % 50 == 1 else f"f{n}") for n in range(number)]
+    for path in paths:
+        path.write_text(path.name)
+    (tmp_path / "folder").mkdir()
+    things = [*(File(str(path)) for path in paths), File(str(tmp_path / "folder"), METADATA)]
+    looked = [r.state for r in device.exchange(Batch(looks=tuple(things))) if isinstance(r, Probed)]
+    guards = tuple(Guard(one, state) for one, state in zip(things, looked, strict=True))
+    made = tmp_path / "made"
+    step = Step(number=0, guards=guards, effects=(effect('echo x >"$1"', str(made)),))
+    assert list(device.exchange(Batch(steps=(step,))))[-1] == Ended("done")
+    made.unlink()
+
+    paths[1].write_text("theirs")
+    paths[-1].unlink()
+    replies = list(device.exchange(Batch(steps=(step,), relook=tuple(things))))
+    stale = next(reply for reply in replies if isinstance(reply, Stale))
+    assert stale.observable in (things[1], things[number - 1])
+    assert stale.text.startswith("type=file" if stale.observable == things[1] and number > 2 else "type=")
+    assert stale.text.count("type=") == 1
+    assert replies[-1] == Ended("stale")
+    assert not made.exists()
+    assert len([reply for reply in replies if isinstance(reply, Probed)]) == len(things)
+
+    checks = tuple(Check(one, state) for one, state in zip(things, looked, strict=True))
+    replies = list(device.exchange(Batch(steps=(Step(number=0, effects=(effect("true"),), checks=checks),))))
+    differs = dict(next(reply for reply in replies if isinstance(reply, Finished)).differs)
+    assert set(differs) == {things[1], things[number - 1]}
+    assert differs[things[number - 1]].startswith("type=absent")
+    assert "sha256=" not in differs[things[number - 1]]
+    assert replies[-1] == Ended("failed")
+
+
+@pytest.mark.parametrize("kind", ["missing", "link", "unreadable name", "content", "folders"])
+def test_looks_at_many_tell_what_looks_at_each_tell(device: ShellTransport, tmp_path: Path, kind: str) -> None:
+    """However many paths one look is about, and whatever stands there, each is told of as by a look at it alone."""
+    for number in range(6):
+        (tmp_path / f"f{number}").write_text(f"{number}")
+    odd = tmp_path / "odd"
+    if kind == "link":
+        odd.symlink_to("f1")
+    elif kind == "unreadable name":
+        odd = tmp_path / "o d%0A\n\\ --"
+        odd.write_text("x")
+    elif kind == "folders":
+        odd.mkdir()
+    elif kind == "content":
+        odd.write_text("some text")
+    want = CONTENT if kind == "content" else METADATA if kind == "folders" else "-"
+    things = [File(str(tmp_path / f"f{number}")) for number in range(6)]
+    things.insert(3, File(str(odd), want))
+    together = [r.state for r in device.exchange(Batch(looks=tuple(things))) if isinstance(r, Probed)]
+    alone = [r.state for one in things for r in device.exchange(Batch(looks=(one,))) if isinstance(r, Probed)]
+    told = [[(state, state.content, state.large) for state in states] for states in (together, alone)]
+    assert told[0] == told[1]
+    assert all(state.real == one.path for state, one in zip(together, things, strict=True))
 
 
 def test_a_truncated_batch_does_nothing(shell: str, tmp_path: Path) -> None:
@@ -285,7 +346,7 @@ def test_owed_handlers_are_written_before_and_struck_out_after(device: ShellTran
 
     def owed() -> object:
         look = next(r for r in device.exchange(Batch(looks=(Owed(),))) if isinstance(r, Probed))
-        return look.observable.state.parse(look.text).handlers
+        return look.state.handlers
 
     assert owed() == ("p: a b", "p: c%")
     run(device, settles=("p: a b",))
@@ -324,24 +385,48 @@ def test_looks_bring_back_every_kind_of_name(device: ShellTransport, tmp_path: P
     (tmp_path / "link").symlink_to("new\nline")
     files = tuple(File(str(tmp_path / name), CONTENT) for name in names)
     replies = list(device.exchange(Batch(looks=(*files, File(str(tmp_path / "link"))))))
-    states = {r.observable: FileState.parse(r.text) for r in replies if isinstance(r, Probed)}
+    states = {r.observable: r.state for r in replies if isinstance(r, Probed)}
     for one, name in zip(files, names, strict=True):
         assert states[one].content == name.encode(), name
         assert states[one].real == str(tmp_path / name)
     assert states[File(str(tmp_path / "link"))].target == "new\nline"
 
 
-def test_rendering_what_a_probe_told_gives_the_same_text(device: ShellTransport, tmp_path: Path) -> None:
-    """render(parse(text)) is the text, less the attached lines."""
+def test_what_a_look_told_is_what_a_guard_finds(device: ShellTransport, tmp_path: Path) -> None:
+    """A look's survey is read here, a guard's text is made there: they never differ, whatever stands at the paths."""
     (tmp_path / "file").write_text("x")
     (tmp_path / "dir").mkdir(mode=0o1777)
     (tmp_path / "link").symlink_to("a b%")
+    (tmp_path / "folder link").symlink_to("dir")
+    (tmp_path / "two lines").symlink_to("a\n\nb")
+    (tmp_path / "dir/50%\n").write_bytes(b"\n\x00\xff")
+    (tmp_path / "dir/a|b").write_bytes(b"")
+    (tmp_path / "setuid").write_text("x")
+    (tmp_path / "setuid").chmod(0o4007)
     os.mkfifo(tmp_path / "fifo")
-    looks = tuple(File(str(tmp_path / name)) for name in ("file", "dir", "link", "fifo", "none/deep"))
-    for reply in device.exchange(Batch(looks=looks)):
-        if isinstance(reply, Probed):
-            canonical = "\n".join(line for line in reply.text.split("\n") if not line.startswith("."))
-            assert FileState.parse(reply.text).render() == canonical
+    names = (
+        "file",
+        "dir",
+        "link",
+        "fifo",
+        "none/deep",
+        "two lines",
+        "folder link/50%\n",
+        "dir/a|b",
+        "setuid",
+        "dir/..",
+    )
+    for want in (METADATA, HASHED, CONTENT, hashlib.sha256(b"x").hexdigest()):
+        looks = tuple(File(f"{tmp_path}/{name}", want) for name in names)
+        states = {r.observable: r.state for r in device.exchange(Batch(looks=looks)) if isinstance(r, Probed)}
+        assert tuple(states) == looks
+        guards = tuple(Guard(one, state) for one, state in states.items())
+        assert list(device.exchange(Batch(steps=(Step(number=0, guards=guards),))))[-1] == Ended("done")
+        for one in looks:
+            path = Path(one.path)
+            wanted = want == CONTENT or (len(want) == 64 and path.name not in {"file", "setuid"})
+            is_file = path.is_file() and not path.is_symlink()
+            assert states[one].content == (path.read_bytes() if wanted and is_file else None)
 
 
 def test_a_look_writes_nothing(device: ShellTransport, tmp_path: Path) -> None:
@@ -354,7 +439,9 @@ def test_a_look_writes_nothing(device: ShellTransport, tmp_path: Path) -> None:
 
 def test_definitions_are_told_once(device: ShellTransport) -> None:
     """A session's shell keeps its functions: the second batch does not send them again."""
-    first = len(device.encoder.encode(Batch(looks=(Owed(),)), "aa"))
-    second = len(device.encoder.encode(Batch(looks=(Owed(),)), "aa"))
-    assert second < first / 10
+    first = device.encoder.encode(Batch(looks=(Owed(),)), "aa")
+    second = device.encoder.encode(Batch(looks=(Owed(),)), "aa")
+    assert b"probe_owed() {" in first
+    assert b"probe_owed() {" not in second
+    assert len(second) < len(first) / 3
     assert all(script.definition for script in with_needs([Script("x", "true")]))

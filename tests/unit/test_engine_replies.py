@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,20 +38,16 @@ class Device:
         """Return what this device says to a batch."""
         if batch.steps and self.answer:
             return list(self.answer(batch))
-        looks: list[Reply] = [Probed(one, self.text(one)) for one in batch.looks]
+        looks: list[Reply] = [Probed(one, self.state(one)) for one in batch.looks]
         steps: list[Reply] = [Finished(step.number, 0) for step in batch.steps]
-        again: list[Reply] = [Probed(one, self.text(one), again=True) for one in batch.relook] if batch.more else []
+        again: list[Reply] = [Probed(one, self.state(one), again=True) for one in batch.relook] if batch.more else []
         return [*looks, *steps, *again, Ended("done")]
 
-    def text(self, one: Observable[Any]) -> str:
-        """Return the text of a look; a file that nobody mentioned is absent, a folder is there."""
+    def state(self, one: Observable[Any]) -> State:
+        """Return what a look tells; a file that nobody mentioned is absent, a folder is there."""
         if isinstance(one, File) and one not in self.states:
-            return (
-                ROOT.render().replace("/etc", one.path)
-                if one.path in ("/", "/etc")
-                else f"type=absent\nreal={one.path}"
-            )
-        return self.states[one].render() if one in self.states else ""
+            return replace(ROOT, real=one.path) if one.path in ("/", "/etc") else FileState(real=one.path)
+        return self.states.get(one) or type(one).state()
 
 
 def run(
@@ -127,7 +123,7 @@ def test_stale_ground_is_planned_again(tmp_path: Path) -> None:
     def answer(batch: Batch) -> list[Reply]:
         seen.append(batch)
         device.states[File("/etc/a")] = theirs
-        again: list[Reply] = [Probed(one, device.text(one), again=True) for one in batch.relook]
+        again: list[Reply] = [Probed(one, device.state(one), again=True) for one in batch.relook]
         return [Stale(0, File("/etc/a"), "type=file"), *again, Ended("stale")]
 
     device = Device({}, answer)
@@ -136,11 +132,33 @@ def test_stale_ground_is_planned_again(tmp_path: Path) -> None:
     assert statuses(results) == ["ok"]
 
 
+def test_so_many_looks_are_asked_for_only_after_a_surprise(tmp_path: Path) -> None:
+    """A batch for hundreds of files carries no looks at all of them; where a guard fails, they are one more trip."""
+    (tmp_path / "many").mkdir()
+    for number in range(400):
+        (tmp_path / "many" / f"{number}").write_text("a")
+    theirs = FileState(type="file", real="/etc/7", owner="root", group="root", mode="0644").with_content(b"a")
+    surprises = [File("/etc/7")]
+
+    def answer(batch: Batch) -> list[Reply]:
+        if not surprises:
+            return [*(Finished(step.number, 0) for step in batch.steps), Ended("done")]
+        device.states[surprises[0]] = theirs
+        again: list[Reply] = [Probed(one, device.state(one), again=True) for one in batch.relook]
+        return [Stale(0, surprises.pop(), "type=file"), *again, Ended("stale")]
+
+    device = Device({}, answer)
+    batches, results, _ = run(tmp_path, f"  tasks:\n    - copy: {{dest: /etc/, src: {tmp_path}/many/}}\n", device)
+    assert [len(one.relook) for one in batches if one.steps] == [1, 1]
+    assert [len(one.looks) > 400 for one in batches] == [True, False, True, False]
+    assert statuses(results) == ["changed"]
+
+
 def test_ground_that_never_rests_is_given_up(tmp_path: Path) -> None:
     """Stale three times in a row is an error."""
 
     def answer(batch: Batch) -> list[Reply]:
-        again: list[Reply] = [Probed(one, device.text(one), again=True) for one in batch.relook]
+        again: list[Reply] = [Probed(one, device.state(one), again=True) for one in batch.relook]
         return [Stale(0, File("/etc/a"), "type=file"), *again, Ended("stale")]
 
     device = Device({}, answer)

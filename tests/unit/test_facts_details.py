@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provisioner.jetson.described import FullFactsState
 from provisioner.jetson.facts import facts_from
 from provisioner.jetson.facts.details import ASKED
 from provisioner.jetson.facts.software import details_from, upstream
 from provisioner.jetson.facts.telling import told_of
-from provisioner.jetson.observed import FactsState, FullFactsState
+from provisioner.jetson.observed import FactsState
 
 ORIN = {
     "kernel_arch": "aarch64",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provisioner.errors import Refused
-from provisioner.transport.hostkeys import HostKey, KnownHosts, UnknownHostKey, host_name, remember, split_name
+from provisioner.transport.hostkeys import KnownHosts, UnknownHostKey, host_name, remember, split_name
+from provisioner.transport.knownhosts import HostKey
 from provisioner.transport.text import clean, gist
 
 if TYPE_CHECKING:
@@ -132,6 +133,37 @@ def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytes
     monkeypatch.undo()
     remember(path, A.line_for("two"))
     assert KnownHosts([path], "two", 22).is_known(A)
+
+
+@pytest.mark.parametrize("port", [22, 2222])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [A.line_for(hashed("jetson"))],
+        [A.line_for(hashed("other"))],
+        [A.line_for("jetson"), B.line_for(hashed("jetson"))],
+        [A.line_for(hashed("[jetson]:2222")), "@revoked " + A.line_for(hashed("jetson"))],
+        ["@revoked " + A.line_for(hashed("jetson")), A.line_for("*")],
+        ["@cert-authority " + A.line_for(hashed("jetson"))],
+        [RSA.line_for(hashed("jetson")), "|1| ssh-ed25519", "|1|x ssh-ed25519 AAAA"],
+    ],
+)
+def test_a_quick_look_knows_the_same_keys(tmp_path: Path, lines: list[str], port: int) -> None:
+    """Whether a key is known does not depend on whether hashed names are looked through."""
+    path = tmp_path / "known_hosts"
+    path.write_text("\n".join(lines))
+    whole, quick = (KnownHosts([path], "jetson", port, thorough=thorough) for thorough in (True, False))
+    assert [quick.is_known(key) for key in (A, B, RSA)] == [whole.is_known(key) for key in (A, B, RSA)]
+    assert (whole.complete, quick.complete) == (True, False)
+
+
+def test_plain_names_are_complete(tmp_path: Path) -> None:
+    """Without hashed names a quick look has seen all that there is."""
+    path = tmp_path / "known_hosts"
+    path.write_text(A.line_for("jet*") + "\n" + B.line_for("jetson"))
+    quick = KnownHosts([path], "jetson", 22, thorough=False)
+    assert quick.complete
+    assert quick.algorithms() == ("ssh-ed25519",)
 
 
 def test_remember_keeps_what_is_there(tmp_path: Path) -> None:

@@ -172,6 +172,11 @@ REFUSED = {
         "g",
         "jetson_serial is 99, not 0421",
     ),
+    "a last line without an end": (
+        "g:\n  hosts:\n    a:\n      x: |\n        text",
+        "g",
+        "surely: the file ends",
+    ),
     "aliases of aliases": (
         "v: {vars: &a {x: [1, 2, 3, 4, 5, 6, 7, 8, 9]}}\n"
         + "".join(
@@ -376,7 +381,9 @@ def inventories(draw: Callable[..., Any]) -> tuple[str, list[str]]:
         made += draw(filler([column, column + step, column + 2 * step]))
     made += draw(st.sampled_from([[], ["..."], ["# end"]]))
     newline = draw(st.sampled_from(["\n", "\r\n"]))
-    return newline.join(made) + draw(st.sampled_from(["", newline])), groups
+    # The last line of a block of text is another text with an end than without one.
+    ends = [newline] if made[-1].endswith(("text", "# no comment")) else ["", newline]
+    return newline.join(made) + draw(st.sampled_from(ends)), groups
 
 
 @settings(max_examples=60, deadline=None)

@@ -27,7 +27,7 @@ from provisioner.onboarding.stages import STAGES, check_stages, stage_of
 from provisioner.onboarding.units import Place, Unit, exit_code, place_of
 from provisioner.playbook import load_playbook
 from provisioner.transport.greeting import Greeting
-from provisioner.transport.hostkeys import HostKey
+from provisioner.transport.knownhosts import HostKey
 
 if TYPE_CHECKING:
     from provisioner.inventory import Inventory

@@ -45,6 +45,8 @@ facts_os() {
 }
 facts_packages() {
     l4t_core='' l4t_kernel=''
+    # dpkg-query reads the state of all packages, which takes longer than all else here.
+    case $kernel_arch in x86_64 | amd64) return 0 ;; esac
     while read -r facts_state facts_name facts_version; do
         case $facts_state in ?[nc]*) continue ;; esac
         case $facts_name in
@@ -97,8 +99,20 @@ facts_memory() {
         break
     done </proc/meminfo
 }
+facts_page() {
+    page_size=
+    if [ -r /proc/self/smaps ]; then
+        while read -r facts_key facts_read _; do
+            [ "$facts_key" = KernelPageSize: ] || continue
+            page_size=$((facts_read * 1024))
+            break
+        done </proc/self/smaps
+    fi 2>/dev/null
+    [ -n "$page_size" ] || page_size=$(getconf PAGESIZE 2>/dev/null) || page_size=
+}
 facts_login() {
     login_user=${SUDO_USER:-}
+    [ -n "$login_user" ] || login_user=${LOGNAME:-}
     [ -n "$login_user" ] || login_user=$(id -un 2>/dev/null) || login_user=
     login_uid='' login_home=''
     [ ! -r /etc/passwd ] || while IFS=: read -r facts_name _ facts_uid _ _ facts_home _; do
@@ -130,13 +144,13 @@ FACTS_UNAME
     [ -e /etc/nv/nvfirstboot ] && first_boot_pending=yes
     init=other
     [ -d /run/systemd/system ] && init=systemd
-    page_size=$(getconf PAGESIZE 2>/dev/null) || page_size=
+    facts_page
     printf '%s\n' "hostname=$hostname" "kernel_arch=$kernel_arch" "userland_arch=$userland_arch" "kernel=$kernel" \
         "os_id=$os_id" "os_version=$os_version" "os_codename=$os_codename" "model=$model" "compatible=$compatible" \
         "release_line=$release_line" "l4t_core=$l4t_core" "l4t_kernel=$l4t_kernel" "soc_family=$soc_family" \
         "memory_kb=$memory_kb" "first_boot_pending=$first_boot_pending" "page_size=$page_size" \
         "apt_sources=$apt_sources" "machine_id=$machine_id" "init=$init" "login_user=$login_user" \
-        "login_uid=$login_uid" "login_home=$login_home" "clock=$(date +%s 2>/dev/null)"
+        "login_uid=$login_uid" "login_home=$login_home" "${facts_attached-}clock=$(date +%s 2>/dev/null)"
     facts_sep=
     printf 'nvidia_smi='
     while IFS= read -r facts_read; do
@@ -147,10 +161,9 @@ $nvidia_smi
 FACTS_GPUS
     printf '\n'
 }
-if command -v tr >/dev/null 2>&1; then
-    facts_all | tr -d '\000-\011\013-\037\177'
-else
-    facts_all
-fi
+facts_all
 """
-"""Prints one `field=value` line per fact; to be run with LC_ALL=C, sbin in PATH and /dev/null as stdin."""
+"""Prints one `field=value` line per fact; to be run with LC_ALL=C, sbin in PATH and /dev/null as stdin.
+
+The clock's name has `facts_attached` before it, a dot where the text is that of a look.
+"""

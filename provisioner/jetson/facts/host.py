@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from provisioner.jetson.catalogue import Module, catalogue, padded, version
-from provisioner.jetson.compatibility import band_of
+from provisioner.jetson.versions import padded, version
+from provisioner.records import dataclass
 
 from .body import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from provisioner.jetson.catalogue import Catalogue, Module
 
 Kind = Literal["jetson", "x86-nvidia", "x86", "sbsa-nvidia", "raspberry-pi", "rk3588", "arm64-other", "other"]
 Architecture = Literal["arm64", "amd64", "armhf", "other"]
@@ -87,11 +89,11 @@ def facts_from(raw: Mapping[str, str]) -> HostFacts:
     kind = _kind(known, tokens, l4t)
     if kind != "jetson":
         l4t, l4t_source = None, None
-    release = catalogue().release(l4t) if l4t else None
-    band = band_of(l4t) if l4t else None
+    release = _tables().release(l4t) if l4t else None
+    band = _band(l4t) if l4t else None
     soc = _soc(tokens) if kind == "jetson" else None
     module = _module(tokens) if kind == "jetson" else None
-    chip = catalogue().socs.get(soc or "")
+    chip = _tables().socs.get(soc) if soc else None
     return HostFacts(
         hostname=known["hostname"],
         kind=kind,
@@ -108,7 +110,7 @@ def facts_from(raw: Mapping[str, str]) -> HostFacts:
         l4t_warnings=_warnings(known, l4t),
         jetpack=release.jetpack if release else None,
         jetpack_major=_JETPACK_MAJORS.get(version(l4t)[0]) if l4t else None,
-        band=band.id if band else None,
+        band=band,
         soc=soc,
         module=module.id if module else None,
         module_name=(module.name if module else known["model"] or None) if kind == "jetson" else None,
@@ -129,6 +131,20 @@ def facts_from(raw: Mapping[str, str]) -> HostFacts:
         login_home=known["login_home"],
         raw=MappingProxyType(dict(raw)),
     )
+
+
+def _tables() -> Catalogue:
+    # Imported late: they are many rows, and no host but a Jetson has use for them.
+    from provisioner.jetson.catalogue import catalogue
+
+    return catalogue()
+
+
+def _band(l4t: str) -> str | None:
+    from provisioner.jetson.compatibility import band_of
+
+    band = band_of(l4t)
+    return band.id if band else None
 
 
 def _number(text: str) -> int | None:
@@ -191,10 +207,10 @@ def _soc(tokens: tuple[str, ...]) -> str | None:
 
 def _module(tokens: tuple[str, ...]) -> Module | None:
     parts = [part for token in tokens for part in token.removeprefix("nvidia,").split("+")]
-    for module in catalogue().modules:
+    for module in _tables().modules:
         if any(part == known or part.startswith(f"{known}-") for part in parts for known in module.parts):
             return module
-    return next((module for module in catalogue().modules if set(tokens) & set(module.words)), None)
+    return next((module for module in _tables().modules if set(tokens) & set(module.words)), None)
 
 
 def _parts(tokens: tuple[str, ...]) -> tuple[str, ...]:
@@ -230,7 +246,7 @@ def _stale_kernel(raw: Mapping[str, str]) -> str | None:
 
 
 def _foreign_kernel(running: str, l4t: str) -> str | None:
-    release = catalogue().release(l4t)
+    release = _tables().release(l4t)
     if not release or not re.match(r"\d+\.\d+", running):
         return None
     if version(running)[:2] == version(release.kernel)[:2]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
+
+from provisioner.records import dataclass
 
 from .readings import PowerMode, Readings, read_nvidia_smi, read_power_mode, read_sysfs, read_tegrastats
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provisioner.jetson.catalogue import version
+from provisioner.jetson.versions import version
 
 if TYPE_CHECKING:
     from .host import HostFacts

@@ -10,9 +10,10 @@ and Performance" in the developer guide of Jetson Linux.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from provisioner.records import dataclass
 from provisioner.shell import Script
 
 from .readings import Readings

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from .compiler import HostScope, Memory
-from .connection import wants_root
-from .engine import HostRun, Options, Outcome
-from .engine.meaning import Explain, lost, with_meaning
-from .errors import HostError, LinkLost
-from .events import (
+from provisioner.compiler import ANY, HostScope, Memory, asked_by, used_in
+from provisioner.connection import wants_root
+from provisioner.engine import HostRun, Options
+from provisioner.engine.meaning import Explain, lost, with_meaning
+from provisioner.errors import HostError, LinkLost
+from provisioner.events import (
     Doing,
     Event,
     HostFinished,
@@ -28,23 +30,32 @@ from .events import (
     RunStarted,
     TaskFinished,
 )
-from .wire import Ended
+from provisioner.records import dataclass
+from provisioner.templating import Verbatim
+from provisioner.wire import Ended
+
+from .batches import batches
+from .gate import Ask, Gate
 
 if TYPE_CHECKING:
-    from .engine import Requests, Summary
-    from .inventory import Host, Inventory
-    from .model import Observable, State, TaskType
-    from .playbook import Play, Playbook
-    from .transport.link import Transport
+    from provisioner.engine import Requests, Summary
+    from provisioner.inventory import Host, Inventory
+    from provisioner.model import Observable, State, TaskType
+    from provisioner.playbook import Play, Playbook
+    from provisioner.transport.link import Transport
 
 INTERRUPTED = 130
+KEPT = 200
+"""How many connections are kept for later plays at least; a host beyond these connects anew for its next one.
+
+An idle connection costs a thread that wakes ten times a second, and a file descriptor, of which there are often 1024.
+"""
 STOPPING = (
     "stopping between tasks; press Ctrl-C again to end the tasks that run",
     "ending the tasks that run; press Ctrl-C again to leave at once",
 )
 
 Connect = Callable[["Host", bool], "Transport"]
-Ask = Callable[[Mapping[str, Sequence[Outcome]]], bool]
 
 
 class Interrupted(Exception):  # noqa: N818 - raised in a host's thread to end it
@@ -55,7 +66,8 @@ class Interrupted(Exception):  # noqa: N818 - raised in a host's thread to end i
 class Settings:
     """How a run is to go; `become` and `become_user` are the command line's, `extra` its variables.
 
-    `explain` knows what the text of a failure means, of a task as well as of a host that is lost.
+    `facts` are looked at first; `derive` makes variables of them, which have the `fact_names`. `explain` knows what the
+    text of a failure means, of a task as well as of a host that is lost.
     """
 
     check: bool = False
@@ -70,6 +82,7 @@ class Settings:
     services: Mapping[str, Any] = field(default_factory=dict)
     facts: Observable[Any] | None = None
     derive: Callable[[State], Mapping[str, Any]] = lambda _state: {}
+    fact_names: frozenset[str] = frozenset()
     explain: Explain = lambda _text: None
     ask: Ask | None = None
     simulated: str | None = None
@@ -82,6 +95,7 @@ class HostState:
     host: Host
     memory: Memory = field(default_factory=Memory)
     transport: Transport | None = None
+    kept: bool = False
     privileged: bool = False
     lost: bool = False
     failed: bool = False
@@ -112,14 +126,23 @@ class Runner:
         self.declined = False
         self._interrupts = 0
         self._listener = listener
+        self._untold: deque[Event] = deque()
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
         self._states: dict[str, HostState] = {}
+        self._members: dict[int, list[HostState]] = {}
+        self._common: dict[str, Any] = {}
+        self._groups: dict[str, list[str]] = {}
         self._hostvars: dict[str, Mapping[str, Any]] = {}
+        self._kept = 0
+        self._asked: frozenset[str] = frozenset()
 
     def run(self, playbooks: Sequence[Playbook], hosts: Sequence[Host]) -> None:
         """Run all plays; what happens is told to the listener."""
         chosen = {one.name for book in playbooks for play in book.plays for one in self.inventory.select(play.hosts)}
         self._states = {host.name: HostState(host) for host in hosts if host.name in chosen}
+        self._members, self._kept = {}, 0
+        self._groups = {name: list(members) for name, members in self.inventory.groups.items()}
         self._hostvars = {name: host.vars for name, host in self.inventory.hosts.items()}
         self.emit(RunStarted(hosts=tuple(self._states), check=self.settings.check, simulated=self.settings.simulated))
         try:
@@ -133,9 +156,17 @@ class Runner:
             self._finish()
 
     def emit(self, event: Event) -> None:
-        """Tell the listener of an event, one at a time."""
-        with self._lock:
-            self._listener(replace(event, at=time.monotonic()))
+        """Tell the listener of an event, one at a time; what comes while it is told another waits for that thread."""
+        # It was made for this call a moment ago: a copy with its time would be most of what telling costs.
+        object.__setattr__(event, "at", time.monotonic())
+        self._untold.append(event)
+        # Hosts never wait for one another here: with a hundred of them that costs more than the telling.
+        while self._untold and self._lock.acquire(blocking=False):
+            try:
+                while self._untold:
+                    self._listener(self._untold.popleft())
+            finally:
+                self._lock.release()
 
     def facts(self) -> dict[str, State]:
         """Return the facts that this run has looked at, by host."""
@@ -163,16 +194,20 @@ class Runner:
                 state.privileged = state.privileged or bool(wanted or self.settings.become or own)
 
     def _of(self, play: Play) -> list[HostState]:
-        names = {host.name for host in self.inventory.select(play.hosts)}
-        return [state for name, state in self._states.items() if name in names]
+        if id(play) not in self._members:
+            names = {host.name for host in self.inventory.select(play.hosts)}
+            self._members[id(play)] = [state for name, state in self._states.items() if name in names]
+        return self._members[id(play)]
 
     def _play(self, play: Play, playbook: Playbook) -> None:
+        self._common = self._shared(play, playbook)
+        self._asked = self._names_asked(play)
         going = [state for state in self._of(play) if not state.failed and not state.lost]
         self.emit(PlayStarted(play=play.name, hosts=tuple(one.host.name for one in going), tasks=len(play.tasks)))
-        for batch in _serial(play, going):
+        for batch in batches(play, going):
             if self.stopping.is_set():
                 return
-            self._batch(play, playbook, batch)
+            self._batch(play, batch)
             if self._too_many_failed(play, batch):
                 for state in going:
                     state.failed = True
@@ -185,27 +220,33 @@ class Runner:
         limit = play.max_fail_percentage
         return play.any_errors_fatal or (limit is not None and failed * 100 / len(batch) > limit)
 
-    def _batch(self, play: Play, playbook: Playbook, states: Sequence[HostState]) -> None:
+    def _batch(self, play: Play, states: Sequence[HostState]) -> None:
         if not states:
             return
         gate = Gate(self.settings.ask, [state.host.name for state in states]) if self.settings.ask else None
         forks = len(states) if gate else max(1, min(self.settings.forks, len(states)))
         with ThreadPoolExecutor(forks, thread_name_prefix="host") as pool:
-            futures = [pool.submit(self._host, play, playbook, state, gate) for state in states]
+            futures = [pool.submit(self._host, play, state, gate) for state in states]
             self._await(futures, gate)
 
     def _await(self, futures: Sequence[Future[None]], gate: Gate | None) -> None:
         """Wait for all hosts, and ask for a confirmation when they have planned."""
+        done: SimpleQueue[Future[None]] = SimpleQueue()
+        for future in futures:
+            future.add_done_callback(done.put)
         left = set(futures)
         while left:
             try:
                 if gate:
                     self.declined = gate.put_question() or self.declined
-                done, left = wait(left, timeout=0.1 if gate else 0.5, return_when=FIRST_COMPLETED)
+                over = {done.get(timeout=0.1 if gate else 0.5)}
             except KeyboardInterrupt:
                 self._give_in(gate)
                 continue
-            for future in done:
+            except Empty:
+                over = {one for one in left if one.done()}  # one may have been taken just when Ctrl-C came
+            left -= over
+            for future in over:
                 future.result()
 
     def _give_in(self, gate: Gate | None) -> None:
@@ -230,12 +271,12 @@ class Runner:
 
     # One host.
 
-    def _host(self, play: Play, playbook: Playbook, state: HostState, gate: Gate | None) -> None:
+    def _host(self, play: Play, state: HostState, gate: Gate | None) -> None:
         if self.stopping.is_set():
             return
         host = state.host.name
         try:
-            self._converge(play, playbook, state, gate)
+            self._converge(play, state, gate)
         except Interrupted:
             pass
         except HostError as error:
@@ -247,17 +288,43 @@ class Runner:
         finally:
             if gate:
                 gate.leave(host)
+            self._leave(state)
 
-    def _converge(self, play: Play, playbook: Playbook, state: HostState, gate: Gate | None) -> None:
+    def _converge(self, play: Play, state: HostState, gate: Gate | None) -> None:
         host = state.host.name
         if state.transport is None:
             self.emit(Doing(host=host, what="connecting"))
             state.transport = self.connect(state.host, state.privileged)
-        run = HostRun(
-            self._scope(play, playbook, state), self._options(play, state, gate), self._heard(state), state.memory
-        )
+        elif state.kept:
+            self._keep(state, kept=False)
+        run = HostRun(self._scope(play, state), self._options(play, state, gate), self._heard(state), state.memory)
         self._drive(run.converge(), state.transport)
         self._take(state, run.summary)
+
+    def _leave(self, state: HostState) -> None:
+        """Hang up and forget what was learnt, where a host has no play left; else keep the connection, if few are."""
+        over = state.failed or state.lost or not state.plays
+        if over:
+            state.memory = Memory()
+        if not over and (state.transport is None or self._keep(state, kept=True)):
+            return
+        self._hang_up(state)
+
+    def _keep(self, state: HostState, *, kept: bool) -> bool:
+        """Count a connection as kept for a later play, or as in use again; tell whether there was room for it."""
+        with self._counting:
+            if kept and self._kept >= max(KEPT, self.settings.forks):
+                return False
+            self._kept += 1 if kept else -1
+            state.kept = kept
+            return True
+
+    @staticmethod
+    def _hang_up(state: HostState) -> None:
+        transport, state.transport = state.transport, None
+        if transport is not None:
+            with suppress(Exception):
+                transport.close()
 
     def _take(self, state: HostState, summary: Summary) -> None:
         """Add a play's end to what is known of a host, and tell when it was its last one."""
@@ -285,12 +352,13 @@ class Runner:
             if isinstance(event, TaskFinished):
                 if event.result.value.get("docker_run"):
                     state.start_with = str(event.result.value["docker_run"])
-                event = TaskFinished(result=with_meaning(event.result, self.settings.explain))
+                result = with_meaning(event.result, self.settings.explain)
+                event = event if result is event.result else TaskFinished(result=result)
             self.emit(event)
 
         return hear
 
-    def _scope(self, play: Play, playbook: Playbook, state: HostState) -> HostScope:
+    def _scope(self, play: Play, state: HostState) -> HostScope:
         settings, host = self.settings, state.host
         return HostScope(
             host=host.name,
@@ -298,7 +366,7 @@ class Runner:
             modules=self.modules,
             variables=host.vars,
             extra=settings.extra,
-            magic=self._magic(play, playbook, host),
+            magic=self._magic(host),
             become=settings.become or wants_root(host),
             become_user=settings.become_user or _text(host.vars.get("ansible_become_user")),
             login_user=_text(host.vars.get("ansible_user")),
@@ -307,22 +375,42 @@ class Runner:
             services=settings.services,
         )
 
-    def _magic(self, play: Play, playbook: Playbook, host: Host) -> dict[str, Any]:
-        path = self.inventory.path
+    def _magic(self, host: Host) -> dict[str, Any]:
         return {
+            **self._common,
             "inventory_hostname": host.name,
             "inventory_hostname_short": host.name.split(".")[0],
+            "group_names": [name for name in host.groups if name != "all"],
+        }
+
+    def _shared(self, play: Play, playbook: Playbook) -> dict[str, Any]:
+        """Return what Ansible's names mean on all hosts of a play; what grows with the fleet is there only once."""
+        path = self.inventory.path
+        hosts = Verbatim([state.host.name for state in self._of(play)])
+        return {
             "inventory_file": str(path) if path else "",
             "inventory_dir": str(path.parent) if path else "",
-            "group_names": [name for name in host.groups if name != "all"],
-            "groups": {name: list(members) for name, members in self.inventory.groups.items()},
-            "hostvars": self._hostvars,
-            "play_hosts": [state.host.name for state in self._of(play)],
-            "ansible_play_hosts": [state.host.name for state in self._of(play)],
+            # Verbatim: it holds no templates, and is not searched for any
+            "groups": Verbatim(self._groups),
+            "hostvars": Verbatim(self._hostvars),
+            "play_hosts": hosts,
+            "ansible_play_hosts": hosts,
             "ansible_play_name": play.name,
             "ansible_check_mode": self.settings.check,
             "playbook_dir": str(playbook.path.parent.absolute()),
         }
+
+    def _names_asked(self, play: Play) -> frozenset[str]:
+        """Return the names that a play asks for; ANY where it is to know the facts whatever it asks for."""
+        used = [self.modules[task.module] for task in play.everything() if task.module in self.modules]
+        if play.gather_facts or any("facts" in one.services for one in used):
+            return frozenset({ANY})
+        return asked_by(play, self.modules) | used_in(self.settings.extra)
+
+    def _needs_facts(self, host: Host) -> bool:
+        """Tell whether the facts have to be looked at even if those of the last run are there."""
+        wanted = {ANY, *self.settings.fact_names}
+        return not (self._asked.isdisjoint(wanted) and used_in(host.vars).isdisjoint(wanted))
 
     def _options(self, play: Play, state: HostState, gate: Gate | None) -> Options:
         settings, name = self.settings, state.host.name
@@ -333,6 +421,7 @@ class Runner:
             facts=settings.facts,
             derive=settings.derive,
             assumed=state.facts or self._recall(name),
+            gather=self._needs_facts(state.host),
             tags=settings.tags,
             skip_tags=settings.skip_tags,
             gate=(lambda outcomes: gate.ask(name, outcomes)) if gate else None,
@@ -362,9 +451,7 @@ class Runner:
 
     def _close(self) -> None:
         for state in self._states.values():
-            if state.transport is not None:
-                with suppress(Exception):
-                    state.transport.close()
+            self._hang_up(state)
 
     def _finish(self) -> None:
         fine = {name: state for name, state in self._states.items() if not (state.failed or state.lost)}
@@ -372,66 +459,6 @@ class Runner:
         if self.declined:
             self.emit(Noted(host=None, message="you said no: nothing of that was applied", level="info"))
         self.emit(RunFinished(start_with=begin, interrupted=self.stopping.is_set() or self.declined))
-
-
-class Gate:
-    """Holds the hosts back until all have planned; the main thread then asks once for all of them."""
-
-    def __init__(self, ask: Ask | None, hosts: Iterable[str]) -> None:
-        self._ask = ask
-        self._active = set(hosts)
-        self._waiting: dict[str, Sequence[Outcome]] = {}
-        self._answers: dict[str, bool] = {}
-        self._changed = threading.Condition()
-
-    def ask(self, host: str, outcomes: Sequence[Outcome]) -> bool:
-        """Return the answer for one host, once every other one is planned, or through."""
-        with self._changed:
-            self._waiting[host] = outcomes
-            self._changed.wait_for(lambda: host in self._answers)
-            return self._answers.pop(host)
-
-    def leave(self, host: str) -> None:
-        """Take note that a host is through."""
-        with self._changed:
-            self._active.discard(host)
-
-    def put_question(self) -> bool:
-        """Ask, if all hosts wait for it; tell whether the answer was no."""
-        with self._changed:
-            planned = dict(self._waiting) if self._active <= self._waiting.keys() else {}
-        if not planned or self._ask is None:
-            return False
-        yes = self._ask(planned)
-        self.answer(yes=yes)
-        return not yes
-
-    def answer(self, *, yes: bool) -> None:
-        """Give all that wait their answer."""
-        with self._changed:
-            self._answers.update(dict.fromkeys(self._waiting, yes))
-            self._waiting.clear()
-            self._changed.notify_all()
-
-
-def _serial(play: Play, states: Sequence[HostState]) -> list[Sequence[HostState]]:
-    """Return the hosts in the batches that `serial` asks for; the last size is repeated."""
-    if not play.serial:
-        return [states]
-    sizes = [_size(one, len(states)) for one in play.serial]
-    batches: list[Sequence[HostState]] = []
-    start = 0
-    while start < len(states):
-        size = sizes[min(len(batches), len(sizes) - 1)]
-        batches.append(states[start : start + size])
-        start += size
-    return batches
-
-
-def _size(size: int | str, hosts: int) -> int:
-    if isinstance(size, str) and size.endswith("%"):
-        return max(1, int(hosts * float(size[:-1]) / 100))
-    return max(1, int(size))
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,70 @@
+"""Imports paramiko and fabric without what nothing here uses; to be imported before them.
+
+paramiko imports invoke, and fabric all of it: its command line, its tasks, a copy of PyYAML, and unittest.mock, which
+brings asyncio and ssl along. paramiko itself reads its own version with an e-mail parser. That is a third of what a
+start takes. So while they are imported, others stand in for these modules.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_UNUSED = (
+    "unittest.mock",  # for a context that tests of invoke's users have
+    "invoke.parser", "invoke.program", "invoke.executor", "invoke.loader",  # invoke's command line
+    "fabric.group", "fabric.tasks", "fabric.executor", "fabric.auth",  # runs on groups of hosts, and fabric's own
+)  # fmt: skip
+
+
+class _Nothing(ModuleType):
+    """A module that has every name, and nothing behind any."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return object
+
+
+class _Metadata(ModuleType):
+    """Knows the versions of installed packages, as importlib.metadata does, by the names of their folders."""
+
+    @staticmethod
+    def version(package: str) -> str:
+        """Return a package's version; PackageNotFoundError where it is not installed in the usual way."""
+        for folder in map(Path, sys.path):
+            for found in folder.glob(f"{package}-*.dist-info"):
+                return found.name.removesuffix(".dist-info").partition("-")[2]
+        sys.modules.pop("importlib.metadata", None)
+        from importlib import metadata
+
+        return metadata.version(package)
+
+
+@contextmanager
+def _standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
+    """Let modules stand in for those that are not imported yet."""
+    mine = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(mine)
+    try:
+        yield
+    finally:
+        for name, module in mine.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+with _standing_in(
+    {name: _Nothing(name) for name in _UNUSED}
+    | {"invoke.vendor.yaml": yaml, "importlib.metadata": _Metadata("importlib.metadata")}
+):
+    import fabric  # noqa: F401
+    import paramiko  # noqa: F401
