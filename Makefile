@@ -22,7 +22,7 @@ check: $(TESTS_READY)
 	$(BIN)/python -m pytest -q tests/style
 
 bench: $(TESTS_READY)
-	$(BIN)/python bench/figures.py
+	$(BIN)/python -m bench
 
 format: $(TESTS_READY)
 	$(BIN)/ruff format .
