@@ -161,10 +161,20 @@ dpkg-query -W -f='provision-${db:Status-Want}:${Package}\n' -- $touched 2>/dev/n
 """,
 )
 
+DPKG_TORN = Script(
+    "dpkg_torn",
+    r"""
+# Prints each package that dpkg was interrupted in unpacking, as name=version. Apt takes one for installed.
+# shellcheck disable=SC2016 # dpkg-query's own
+dpkg-query -W -f='${db:Status-Abbrev} ${binary:Package}=${Version}\n' 2>/dev/null |
+  sed -n -e 's/=$//' -e 's/^..R //p' -e 's/^.H  //p'
+""",
+)
+
 APT_READ = Script(
     "apt_read",
     r"""
-# Reads a simulation, its holds and its rc on stdin, and prints the fields, each sorted.
+# Reads a simulation, what is torn, the holds and the rc on stdin, and prints the fields, each sorted.
 awk '
   /^The following packages will be DOWNGRADED:/ { section = "down"; next }
   /^The following held packages will be changed:/ { section = "held"; next }
@@ -176,16 +186,22 @@ awk '
     old = ""; new = $3
     if ($3 ~ /^\[/) { old = substr($3, 2, length($3) - 2) ">"; new = $4 }
     sub(/^\(/, "", new)
-    print (old == "" ? "1 " : ($2 in down) ? "3 " : "2 ") $2 "=" old new
+    if (old == new ">") { kind = "6 "; old = "" } else kind = old == "" ? "1 " : ($2 in down) ? "3 " : "2 "
+    print kind $2 "=" old new
     unpacked[$2] = 1
   }
   /^Remv |^Purg / { version = $3; gsub(/[][]/, "", version); print "4 " $2 "=" version; unpacked[$2] = 1 }
   /^provision-hold:/ { print "7 " substr($0, 16) }
+  /^provision-torn:/ {
+    torn = name = substr($0, 16)
+    sub(/[:=].*/, "", name)
+    if (!(name in unpacked)) print "6 " torn
+  }
   /^Conf / && !($2 in unpacked) { version = $3; sub(/^\(/, "", version); print "5 " $2 "=" version }
   /^E: / { print "9 " $0; failed = 1 }
   /^provision-rc:/ && $0 != "provision-rc:0" && !failed { print "9 apt-get ended with rc " substr($0, 14) }
 ' | sort -u | awk '
-  BEGIN { split("installs upgrades downgrades removes configures - held error error", names, " "); last = "" }
+  BEGIN { split("installs upgrades downgrades removes configures reinstalls held error error", names, " "); last = "" }
   {
     name = names[substr($0, 1, 1)]; value = substr($0, 3)
     gsub(/%/, "%25", value)
@@ -211,11 +227,12 @@ simulated=$(timeout 120 apt-get -s -q -oAPT::Get::Show-User-Simulation-Note=no -
 rc=$?
 {
   printf '%s\n' "$simulated"
+  dpkg_torn | sed 's/^/provision-torn:/'
   apt_holds "$simulated"
   printf 'provision-rc:%s\n' "$rc"
 } | apt_read
 """,
-    (APT_SOURCE_CACHE, APT_HOLDS, APT_READ),
+    (APT_SOURCE_CACHE, APT_HOLDS, APT_READ, DPKG_TORN),
 )
 
 APT_TRANSACTION_LINES = Script(
@@ -252,12 +269,16 @@ done
 
 Items = tuple[str, ...] | Unknown | None
 
+CHANGES = ("installs", "upgrades", "downgrades", "configures", "reinstalls")
+"""The fields of a transaction whose packages are installed after it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AptTransactionState(State):
     """What apt-get would do: items are name=version, with old>new where one is replaced; None where there are none.
 
-    `configures` are those that only have to be configured, `held` those that would change in spite of their hold.
+    `configures` are those that only have to be configured, `reinstalls` those that dpkg was interrupted in unpacking,
+    of which the version is a guess; `held` those that would change in spite of their hold.
     """
 
     nothing: bool | Unknown | None = None
@@ -266,6 +287,7 @@ class AptTransactionState(State):
     downgrades: Items = None
     removes: Items = None
     configures: Items = None
+    reinstalls: Items = None
     held: Items = None
     error: str | Unknown | None = None
 
@@ -283,7 +305,7 @@ class AptTransactionState(State):
         """Return what is left once some packages have reached their versions."""
         reached = set(done)
         fields = {}
-        for field in ("installs", "upgrades", "downgrades", "removes", "configures"):
+        for field in (*CHANGES, "removes"):
             rest = (f"{n}={f'{old}>' * bool(old)}{new}" for n, old, new in self.items(field) if (n, new) not in reached)
             fields[field] = tuple(getattr(self, field) or () if field == "removes" else rest) or None
         nothing = True if self.error is None and not any(fields.values()) else None
@@ -292,9 +314,7 @@ class AptTransactionState(State):
     @classmethod
     def unknown(cls, why: Unknown) -> AptTransactionState:
         """Return a transaction of which nothing is known yet."""
-        return cls(
-            nothing=why, installs=why, upgrades=why, downgrades=why, removes=why, configures=why, held=why, error=why
-        )
+        return cls(**dict.fromkeys((*CHANGES, "nothing", "removes", "held", "error"), why))
 
 
 @observable
@@ -397,7 +417,7 @@ def _upsets(before: State | None, after: PackageState) -> bool:
 
 
 def _all_items(state: AptTransactionState) -> tuple[tuple[str, str, str], ...]:
-    return state.items("installs", "upgrades", "downgrades", "removes", "configures")
+    return state.items(*CHANGES, "removes")
 
 
 PROBE_APT_CACHE = Script(

@@ -11,7 +11,9 @@ from provisioner.errors import InputError, NotYetKnown
 from provisioner.model import ANYTHING, Context, Effect, Line, Observable, Pattern, Plan, State, TaskType, Unknown, task
 from provisioner.observables.package import (
     AFTER_UPDATE,
+    CHANGES,
     DPKG_LOCK_HOLDER,
+    DPKG_TORN,
     AptCache,
     AptCacheState,
     AptTransaction,
@@ -124,15 +126,32 @@ DPKG_FINISH = Script(
     "dpkg_finish",
     r"""
 # seconds: lets dpkg finish what it was interrupted in, as when the power went; until then apt-get does nothing.
-for left in /var/lib/dpkg/updates/[0-9]*; do
-  [ -e "$left" ] || return 0
+for left in "${DPKG_ROOT:-}"/var/lib/dpkg/updates/[0-9]*; do
+  [ -e "$left" ] || break
   dpkg_lock_wait "$1" || return
   say 'finishing what dpkg was interrupted in'
   DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confdef --force-confold </dev/null
-  return
+  break
 done
 """,
     (DPKG_LOCK_WAIT,),
+)
+
+APT_MEND = Script(
+    "apt_mend",
+    r"""
+# seconds: unpacks again what dpkg was interrupted in unpacking. Apt takes it for installed, and what needs it fails.
+torn=$(dpkg_torn)
+[ -n "$torn" ] || return 0
+seconds_left=$1
+set -- --no-remove --reinstall -oDpkg::Options::=--force-confdef -oDpkg::Options::=--force-confold
+# shellcheck disable=SC2086 # names are words
+apt_get "$seconds_left" "$@" --allow-change-held-packages install -- $torn && return
+# An older version may be gone from the lists.
+# shellcheck disable=SC2046
+apt_get "$seconds_left" "$@" install -- $(printf '%s\n' "$torn" | sed 's/=.*//')
+""",
+    (APT_GET, DPKG_TORN),
 )
 
 APT_RUN = Script(
@@ -149,15 +168,16 @@ if [ -n "$update" ]; then
 fi
 [ $# -eq 0 ] || {
   dpkg_finish "$seconds"
+  apt_mend "$seconds"
   apt_get "$seconds" "$@"
 }
 """,
-    (APT_GET, DPKG_FINISH),
+    (APT_GET, DPKG_FINISH, APT_MEND),
 )
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?")
 _PIN = re.compile(r"[A-Za-z0-9.+:~*?\[\]!^-]+")
-_SHOWN_PARTS = 8
+LATER = Unknown("known after apply")
 
 
 @dataclass(frozen=True)
@@ -373,7 +393,7 @@ class Apt(TaskType):
         transaction = view.peek(self._transaction())
         if transaction.error is not None:
             return None
-        touched = {_base(name) for name, _, _ in transaction.items("installs", "upgrades", "downgrades", "configures")}
+        touched = {_base(name) for name, _, _ in transaction.items(*CHANGES)}
         there = {spec.name for spec in self.specs if view.peek(Package(spec.name)).version is not None}
         return there | {spec.name for spec in self.specs if _base(spec.name) in touched}
 
@@ -409,11 +429,13 @@ class Apt(TaskType):
     def _leaves(self, transaction: AptTransactionState) -> Iterator[tuple[Observable[Any], State]]:
         held = known_items(transaction.held)
         reached = {}
-        for name, _, version in transaction.items("installs", "upgrades", "downgrades", "configures"):
-            selection = Unknown("known after apply") if name in held else "install"
+        for name, _, version in transaction.items(*CHANGES):
+            selection = LATER if name in held else "install"
             reached[name] = PackageState(status="installed", version=version, selection=selection)
+        for name, _, _ in transaction.items("reinstalls"):
+            reached[name] = PackageState(status="installed", version=LATER, selection=LATER)
         for name, _, _ in transaction.items("removes"):
-            gone = PackageState(status=Unknown("known after apply"), selection=Unknown("known after apply"))
+            gone = PackageState(status=LATER, selection=LATER)
             reached[name] = PackageState() if self.purge else gone
         yield from ((Package(name), state) for name, state in reached.items())
         for spec in self.specs:
@@ -429,6 +451,7 @@ class Apt(TaskType):
             "downgrades": "downgrade",
             "removes": "purge" if self.purge else "remove",
             "configures": "configure",
+            "reinstalls": "finish installing",
         }
         for kind, word in words.items():
             found = transaction.items(kind)

@@ -310,6 +310,7 @@ Dir::Bin::methods "/usr/lib/apt/methods";
 APT::Sandbox::User "root";
 DPkg::Options:: "--root={root}";
 DPkg::Options:: "--log=/dev/null";
+DPkg::Path "";
 """
 
 
@@ -378,6 +379,81 @@ def test_packages_are_installed_as_announced(packages: Device) -> None:
     plan = packages.converge(Apt(upgrade="yes"))
     assert shown(plan) == ["upgrade ptest-app 2.0-1 -> 2.1-1"]
     assert not packages.plan(Apt(upgrade="dist")).effects
+
+
+TEARS = """#!/bin/sh
+# Ends dpkg at once, and all that called it, the first time that it unpacks one of these; else it is dpkg-deb.
+case $* in *--fsys-tarfile*{name}_*)
+  if mkdir {done} 2>/dev/null; then
+    read -r _ _ _ apt _ </proc/$PPID/stat
+    kill -9 "$apt" "$PPID"
+    exit 1
+  fi
+esac
+exec /usr/bin/dpkg-deb "$@"
+"""
+
+
+def torn(packages: Device, tmp_path: Path, name: str, task: TaskType) -> None:
+    """Apply a task that ends as if the power went while dpkg unpacks a package."""
+    program = tmp_path / "torn" / "dpkg-deb"
+    program.parent.mkdir()
+    program.write_text(TEARS.format(name=name, done=tmp_path / "torn" / name))
+    program.chmod(0o755)
+    before = packages.env["PATH"]
+    packages.env["PATH"] = f"{program.parent}:{before}"
+    plan = packages.plan(task)
+    assert packages.apply(plan.effects[0]).returncode != 0
+    packages.env["PATH"] = before
+
+
+@needs_apt
+@pytest.mark.parametrize("by_hand", [False, True], ids=["left", "by-hand"])
+@pytest.mark.parametrize("name", ["ptest-lib", "ptest-app"])
+def test_what_the_power_tore_is_finished(packages: Device, tmp_path: Path, name: str, by_hand: bool) -> None:
+    """A package that was half unpacked when the power went, even if dpkg was called since, is whole afterwards."""
+    install = Apt(packages=("ptest-app=2.0-1",))
+    torn(packages, tmp_path, name, install)
+    assert packages.look(Package(name)).status == "half-installed"
+    if by_hand:
+        packages.run("dpkg --configure -a")
+        assert f"finish installing {name}" in "\n".join(shown(packages.plan(install))).replace("1 more: ", "")
+    packages.converge(install)
+    assert versions(packages, "ptest-app", "ptest-lib") == ["2.0-1", "1:1.1~rc1"]
+
+
+@needs_apt
+def test_what_needs_a_torn_package_is_finished_with_it(packages: Device, tmp_path: Path) -> None:
+    """Where apt went on and left what needs a torn package unconfigured, the next apply heals both."""
+    install = Apt(packages=("ptest-app=2.0-1",))
+    torn(packages, tmp_path, "ptest-lib", install)
+    packages.run(
+        'rm -f "$DPKG_ROOT"/var/lib/dpkg/updates/tmp.i; dpkg --configure -a; apt-get -y install ptest-app=2.0-1'
+    )
+    assert [packages.look(Package(one)).status for one in ("ptest-app", "ptest-lib")] == ["unpacked", "half-installed"]
+    packages.converge(install)
+    assert versions(packages, "ptest-app", "ptest-lib") == ["2.0-1", "1:1.1~rc1"]
+
+
+@needs_apt
+def test_what_was_torn_in_an_upgrade_is_finished(packages: Device, tmp_path: Path) -> None:
+    """A package that was torn in an upgrade, and is held, is finished before anything else is done with it."""
+    packages.converge(Apt(packages=("ptest-app=2.0-1",)))
+    packages.converge(DpkgSelections(package="ptest-app", selection="hold"))
+    latest = Apt(packages=("ptest-app",), state="latest", allow_change_held_packages=True)
+    torn(packages, tmp_path, "ptest-app", latest)
+    assert packages.look(Package("ptest-app")).status == "half-installed"
+    packages.converge(latest)
+    assert versions(packages, "ptest-app") == ["2.1-1"]
+
+
+@needs_apt
+def test_what_was_torn_can_be_removed(packages: Device, tmp_path: Path) -> None:
+    """Dpkg removes no package that it was interrupted in unpacking; it is finished, and then goes."""
+    torn(packages, tmp_path, "ptest-app", Apt(packages=("ptest-app",)))
+    packages.run("dpkg --configure -a")
+    packages.converge(Apt(packages=("ptest-app",), state="absent", purge=True))
+    assert versions(packages, "ptest-app") == [None]
 
 
 @needs_apt
