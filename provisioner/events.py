@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,7 +41,7 @@ class TaskResult:
     status: Status
     source: Source | None = None
     item: str | None = None
-    shows: tuple[Shown, ...] = ()
+    shows: Sequence[Shown] = ()
     message: str | None = None
     hint: str | None = None
     explained: Explanation | None = None

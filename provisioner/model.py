@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args, get_type_hints, overload
 
 from provisioner.records import dataclass
 
 from .errors import NotYetKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from .shell import Script, Value
@@ -168,7 +168,8 @@ class Observable(Generic[S]):
     arguments of many observables one after the other, `arity` each and `together` at most, calls `next` before it
     prints the text of each, and writes nothing to the device). Where nothing is compared, a probe may call `next_all`
     with their number instead, and print anything that `surveyed` understands. `many` is what it calls where there are
-    at least `a_crowd` of them, or some that were hashed as they came; a batch without such is spared its length.
+    at least `a_crowd` of them, or some that were hashed as they came; a batch without such is spared its length. What
+    is planned of one that `holds_others` is planned of its parts too.
     """
 
     kind: ClassVar[str]
@@ -179,6 +180,7 @@ class Observable(Generic[S]):
     a_crowd: ClassVar[int] = 32
     together: ClassVar[int] = 100  # what shells do with lists is quadratic
     guarded: ClassVar[bool] = True
+    holds_others: ClassVar[bool] = False
 
     def arguments(self) -> tuple[str, ...]:
         """Return the probe's arguments for this one."""
@@ -212,6 +214,11 @@ class Observable(Generic[S]):
     def implied(self, view: View) -> S | None:
         """Return the state that effects planned for other things imply for this one, if they imply one."""
         del view
+        return None
+
+    def part(self, state: State, other: Observable[Any]) -> State | None:
+        """Return the state of another thing of which this one's state tells too."""
+        del state, other
         return None
 
     def aliases(self, state: State) -> Iterable[Self]:
@@ -275,6 +282,29 @@ class Diff:
 Shown = Line | Diff
 
 
+class Shows(Sequence[Shown]):
+    """What an effect on many things shows, made only for who wants to see it."""
+
+    def __init__(self, make: Callable[[], Iterable[Shown]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _all(self) -> tuple[Shown, ...]:
+        return tuple(self._make())
+
+    def __len__(self) -> int:
+        """Return how much there is to show."""
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, index: int) -> Shown: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Shown, ...]: ...
+    def __getitem__(self, index: int | slice) -> Shown | tuple[Shown, ...]:
+        """Return a part of it."""
+        return self._all[index]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Effect:
     """A change of a device: the script that makes it, what it shows, leaves, and may disturb.
@@ -286,7 +316,7 @@ class Effect:
 
     script: Script
     values: tuple[Value, ...] = ()
-    shows: tuple[Shown, ...] = ()
+    shows: Sequence[Shown] = ()
     leaves: Mapping[Observable[Any], State] = field(default_factory=dict)
     disturbs: tuple[Pattern, ...] = ()
     witness: Observable[Any] | None = None
@@ -330,11 +360,12 @@ class Plan:
 
 
 class NeedLook(Exception):  # noqa: N818 - the engine's signal for one more look
-    """A plan read an observable that was not looked at yet."""
+    """A plan read an observable that was not looked at yet, and will read others."""
 
-    def __init__(self, observable: Observable[Any]) -> None:
+    def __init__(self, observable: Observable[Any], *others: Observable[Any]) -> None:
         super().__init__(str(observable))
         self.observable = observable
+        self.others = others
 
 
 @dataclass
@@ -344,6 +375,7 @@ class View:
     Reads are recorded: what a plan read is what its guard compares. So are assumptions: the labels of tasks whose
     effects may have changed what was read; `rests` keeps them for what was planned on such a read. `born` are the
     things that were absent until an effect made them. `rerouted` tells that some things may be found elsewhere now.
+    `wide` are the planned things that hold others.
     """
 
     probed: dict[Observable[Any], State] = field(default_factory=dict)
@@ -355,6 +387,7 @@ class View:
     reads: dict[Observable[Any], State] = field(default_factory=dict)
     assumed: dict[str, None] = field(default_factory=dict)
     rerouted: bool = False
+    wide: dict[Observable[Any], None] = field(default_factory=dict)
 
     def learn(self, observable: Observable[Any], state: State) -> None:
         """Take in what a look told."""
@@ -406,6 +439,8 @@ class View:
                 self.born.add(where)
             self.rerouted = self.rerouted or where.reroutes(self.planned.get(where) or self.probed.get(where), state)
             self.planned[where] = state
+            if where.holds_others:
+                self.wide[where] = None
             self.laid[where] = len(self.disturbances)
             self.rests[where] = assumed
 

@@ -203,13 +203,30 @@ esac
     (TAKE_UPLOAD,),
 )
 
+NEW_TEMP = Script(
+    "new_temp",
+    r"""
+# folder option...: sets temp to a new file of ours in a folder, or what mktemp's options make of it. Its name tells the
+# boot, so that what a power cut left there is known, and goes.
+boot=
+read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id
+boot=${boot%%-*} temp_in=${1%/}
+shift
+for left in "$temp_in"/.provision.????????.??????; do
+  case $left in *"/.provision.$boot."*) continue ;; esac
+  if [ -n "$boot" ] && [ -O "$left" ]; then rm -rf -- "$left"; fi
+done
+temp=$(umask 077; mktemp "$@" "$temp_in/.provision.$boot.XXXXXX")
+""",
+)
+
 WRITE_FILE = Script(
     "write_file",
     r"""
 # dest owner group mode backup validate sha256 data: writes aside, checks, renames. With a sha256, data is an upload,
 # or the path of a file, else it is base64, and with `text` itself. The old file is kept at backup, where that is given.
 dest=$1
-temp=$(umask 077; mktemp "${dest%/*}/.provision.XXXXXX") || return 1
+new_temp "${dest%/*}" || return 1
 fill_file "$temp" "$7" "$8" || { rm -f -- "$temp"; return 1; }
 case $7 in '' | text) ;; *)
   # An upload was compared when it came.
@@ -231,7 +248,7 @@ fi
 if [ -n "$5" ] && [ -e "$dest" ]; then cp -p -- "$dest" "$5" || { rm -f -- "$temp"; return 1; }; fi
 replace_file "$temp" "$dest" "$2" "$3" "$4"
 """,
-    (FILL_FILE, REPLACE_FILE),
+    (NEW_TEMP, FILL_FILE, REPLACE_FILE),
 )
 
 ESCAPE = Script(

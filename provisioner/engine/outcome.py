@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provisioner.events import Status, TaskResult
-from provisioner.model import Plan, Ran, Shown, Unknown
+from provisioner.model import Plan, Ran, Shown, Shows, Unknown
 from provisioner.records import dataclass
 from provisioner.templating import Pending, Verbatim
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from provisioner.compiler import Item
+    from provisioner.model import Effect
     from provisioner.wire import Step
 
 _SIMPLE = frozenset({str, int, bool, float, type(None)})
@@ -119,13 +121,17 @@ def gathered(part: Sequence[Outcome]) -> object:
     )
 
 
+def _shown(effects: Iterable[Effect]) -> Iterator[Shown]:
+    return (shown for effect in effects for shown in effect.shows)
+
+
 def task_result(outcome: Outcome, host: str, play: str) -> TaskResult:
     """Return the record of an outcome for the reports; nothing of a no_log task is in it."""
     item, ran, secret = outcome.item, outcome.ran, outcome.item.no_log
     message = outcome.message
-    shows: tuple[Shown, ...] = tuple(shown for effect in outcome.plan.effects for shown in effect.shows)
-    if outcome.status == "failed":
-        shows = ()  # nobody knows how much of it was done
+    effects = outcome.plan.effects if outcome.status != "failed" else ()  # nobody knows how much of it was done
+    late = any(isinstance(effect.shows, Shows) for effect in effects)
+    shows = Shows(partial(_shown, effects)) if late else tuple(_shown(effects))
     return TaskResult(
         host=host,
         play=play,

@@ -165,12 +165,12 @@ class HostRun:
             if isinstance(reply, Probed):
                 self.view.learn(reply.observable, reply.state)
 
-    def _look_again(self, observable: Observable[Any]) -> Requests:
+    def _look_again(self, observable: Observable[Any], *others: Observable[Any]) -> Requests:
         self._look_count = self._look_count + 1 if self._look_at == self.cursor else 1
         self._look_at = replace(self.cursor)
         if self._look_count > LOOK_LIMIT:
             raise RuntimeError(f"{observable} is asked for again and again")
-        yield from self._look([observable, *self._foreseen(self.cursor.position)])
+        yield from self._look([observable, *others, *self._foreseen(self.cursor.position)])
         with suppress(NeedLook):
             if observable.located(self.view) in self.view.planned:
                 self._plan_again(observable)
@@ -225,7 +225,7 @@ class HostRun:
             outcome = self.planner.plan(items[self.cursor.index], self.cursor, self.view, last=last, rests=rests)
         except NeedLook as need:
             try:
-                yield from self._look_again(need.observable)
+                yield from self._look_again(need.observable, *need.others)
             except NotYetKnown as unknown:
                 yield from self._barrier(entry, unknown.reason, last=last)
         except NotYetKnown as unknown:

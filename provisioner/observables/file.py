@@ -197,9 +197,13 @@ class File(Observable[FileState]):
         return (replace(self, path=real),) if real and real != self.path else ()
 
     def implied(self, view: View) -> FileState | None:
-        """Below a thing that is absent, no folder, or newly made, nothing is there."""
+        """Below a thing that is absent, no folder, or newly made, nothing is there but what was planned with others."""
         if not view.planned:
             return None
+        for others in view.wide:
+            if (part := others.part(view.planned[others], self)) is not None:
+                view.lean(others)
+                return part  # type: ignore[return-value]
         for above in folders_above(self.path) if self.path != "/" else ():
             state = view.planned.get(above)
             if above in view.born or (isinstance(state, FileState) and state.type != "directory"):

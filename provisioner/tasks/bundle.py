@@ -11,15 +11,15 @@ from collections import OrderedDict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from provisioner.model import Effect, Shown, State, Unknown
+from provisioner.model import Effect, Shown, State, Unknown, known
 from provisioner.observables.file import FileState
 from provisioner.records import dataclass
-from provisioner.shell import NOTE_HASHED, Part, Script, Upload, Value
+from provisioner.shell import NEW_TEMP, NOTE_HASHED, Part, Script, Upload, Value
 from provisioner.tasks.content import TEXT
 from provisioner.tasks.writing import KEPT, MAKE_FOLDER, PUT_FILE, SET_ACCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provisioner.model import Observable
 
@@ -85,7 +85,8 @@ UNPACK = Script(
     "unpack",
     r"""
 # archive sha256 near: sets bundle to a new folder in near with an archive's files, compared with their hashes.
-bundle=$(umask 077; mktemp -d "${3%/}/.provision.XXXXXX") || return 1
+new_temp "$3" -d || return 1
+bundle=$temp
 printf %s "$1" | base64 -d | tar -C "$bundle" -xpmof - &&
   sum=$(sha256sum <"$bundle/sums") && [ "${sum%% *}" = "$2" ] &&
   (cd -- "$bundle" && sha256sum -c sums) >/dev/null && return
@@ -93,6 +94,7 @@ rm -rf -- "$bundle"
 printf 'what was to go to %s was damaged on its way\n' "$3" >&2
 return 1
 """,
+    (NEW_TEMP,),
 )
 
 PLACE_ALL = Script(
@@ -103,13 +105,14 @@ if [ "$several_disks" = no ] || [ "$(stat -c %d -- "$1")" = "$(stat -c %d -- "$2
   move_all "$1" "$2"
   return
 fi
-aside=$(umask 077; mktemp -d "${2%/}/.provision.XXXXXX") || return 1
+new_temp "$2" -d || return 1
+aside=$temp
 cp -pR -- "$1/." "$aside/" && settle_disk "$aside" && move_all "$aside" "$2"
 placed=$?
 rm -rf -- "$aside"
 return $placed
 """,
-    (MOVE_ALL, SETTLE_DISK),
+    (NEW_TEMP, MOVE_ALL, SETTLE_DISK),
 )
 
 PUT_FILES = Script(
@@ -121,7 +124,8 @@ PUT_FILES = Script(
 case $1 in
   move:*) bundle=${1#move:}; note_hashed "$bundle" ;;
   copy:*)
-    bundle=$(umask 077; mktemp -d "${3%/}/.provision.XXXXXX") || return 1
+    new_temp "$3" -d || return 1
+    bundle=$temp
     cp -pR -- "${1#copy:}/." "$bundle/" || { rm -rf -- "$bundle"; return 1; } ;;
   *) unpack "$1" "$2" "$3" || return 1 ;;
 esac
@@ -142,7 +146,7 @@ done
 if [ "$several_disks" = no ]; then settle_disk "$bundle"; else sync; fi
 rm -rf -- "$bundle"
 """,
-    (UNPACK, PLACE_ALL, SETTLE_DISK, NOTE_HASHED),
+    (NEW_TEMP, UNPACK, PLACE_ALL, SETTLE_DISK, NOTE_HASHED),
 )
 
 
@@ -186,8 +190,15 @@ def _is_plain(effect: Effect, user: str) -> bool:
         return False
     if sha256 not in ("", TEXT) and not (isinstance(data, Upload) and data.size <= LARGEST):
         return False
+    return suits(_left(effect), _text(group), user)
+
+
+def suits(state: FileState, group: str, user: str) -> bool:
+    """Tell whether a new file may come in an archive; `group` is what is asked for, if any."""
+    bits = int(known(state.mode) or "0", 8)
     # Where a folder's setgid bit is to give the group, the file has to be born there; and it is read to be compared.
-    return user == "root" or (bool(bits & _READABLE) and (bool(group) or isinstance(_left(effect).group, Unknown)))
+    own = bool(bits & _READABLE) and (bool(group) or isinstance(state.group, Unknown))
+    return not bits & _SPECIAL and (user == "root" or own)
 
 
 def _text(value: Value) -> str:
@@ -201,12 +212,17 @@ def _left(effect: Effect) -> FileState:
 
 
 def _together(script: Script, values: tuple[Value, ...], effects: Iterable[Effect]) -> Effect:
+    shows, leaves = _gathered(effects)
+    return Effect(script=script, values=values, shows=shows, leaves=leaves)
+
+
+def _gathered(effects: Iterable[Effect]) -> tuple[tuple[Shown, ...], dict[Observable[Any], State]]:
     shows: list[Shown] = []
     leaves: dict[Observable[Any], State] = {}
     for effect in effects:
         shows += effect.shows
         leaves.update(effect.leaves)
-    return Effect(script=script, values=values, shows=tuple(shows), leaves=leaves)
+    return tuple(shows), leaves
 
 
 def _with_one_access(script: Script, effects: Sequence[Effect]) -> Iterator[Effect]:
@@ -222,28 +238,52 @@ def _with_one_access(script: Script, effects: Sequence[Effect]) -> Iterator[Effe
 def _put(effects: Sequence[Effect]) -> Effect:
     """Return the effect that puts all of these files."""
     owners: dict[tuple[str, str], int] = {}
-    open_ones: dict[tuple[int, str, str], tuple[str, int]] = {}
-    folders: list[str] = []
+    shelves = Shelves()
     members = []
     for effect in effects:
         number = owners.setdefault(_owner(effect), len(owners))
         folder, name = posixpath.split(str(effect.values[0]))
         mode = str(effect.values[3])
-        within, names = open_ones.get((number, folder, mode), ("", MOST))
-        if names == MOST:
-            within, names = f"{number}/{len(folders)}-{mode}", 0
-            folders.append(folder)
-        open_ones[number, folder, mode] = within, names + 1
         sha256 = _left(effect).sha256
         assert isinstance(sha256, str)
-        members.append(Member(f"{within}/{name}", int(mode, 8), sha256, _source(effect.values[-1])))
-    archive = _ARCHIVES.packed(tuple(members))
+        place = shelves.place(number, folder, mode, name)
+        members.append(Member(place, int(mode, 8), sha256, _source(effect.values[-1])))
+    shows, leaves = _gathered(effects)
+    return put_all(packed(members), owners, shelves.folders, shows, leaves)
+
+
+class Shelves:
+    """The numbered folders of an archive, and where on the device what is in each of them goes."""
+
+    def __init__(self) -> None:
+        self.folders: list[str] = []
+        self._open: dict[tuple[int, str, str], tuple[str, int]] = {}
+
+    def place(self, owner: int, folder: str, mode: str, name: str) -> str:
+        """Return the name in an archive of a file that goes into a folder."""
+        within, names = self._open.get((owner, folder, mode), ("", MOST))
+        if names == MOST:
+            within, names = f"{owner}/{len(self.folders)}-{mode}", 0
+            self.folders.append(folder)
+        self._open[owner, folder, mode] = within, names + 1
+        return f"{within}/{name}"
+
+
+def put_all(
+    archive: Archive,
+    owners: Iterable[tuple[str, str]],
+    folders: Sequence[str],
+    shows: Sequence[Shown],
+    leaves: Mapping[Observable[Any], State],
+) -> Effect:
+    """Return the effect that puts the files of an archive into folders, and gives each its owner and group."""
     near = posixpath.commonpath(folders)
+    pairs = [word for owner in owners for word in owner]
     data: Value | None = archive.inline
     if data is None:
         data = Upload(archive.sha256, archive.parts, near, archive=True, holds=archive)
-    pairs = [word for owner in owners for word in owner]
-    return _together(PUT_FILES, (data, archive.sha256, near, str(len(owners)), *pairs, *folders), effects)
+    values = (data, archive.sha256, near, str(len(pairs) // 2), *pairs, *folders)
+    return Effect(script=PUT_FILES, values=values, shows=shows, leaves=leaves)
 
 
 def _source(data: Value) -> Part | bytes:
@@ -309,7 +349,7 @@ class _Archives:
         self._kept: OrderedDict[bytes, Archive] = OrderedDict()
         self._packing = threading.Lock()
 
-    def packed(self, members: tuple[Member, ...]) -> Archive:
+    def packed(self, members: Sequence[Member]) -> Archive:
         """Return an archive of these files."""
         lines = "".join(f"{member.sha256}  ./{member.name}\n" for member in members)
         sums = lines.encode("utf-8", "surrogateescape")
@@ -322,7 +362,7 @@ class _Archives:
             return self._kept[sums]
 
 
-def _pack(members: tuple[Member, ...], sums: bytes) -> Archive:
+def _pack(members: Sequence[Member], sums: bytes) -> Archive:
     """Return an archive, which is in a file of our own unless it is small."""
     listed = Member("sums", 0o600, hashlib.sha256(sums).hexdigest(), sums)
     total = sum(member.size + 2 * _BLOCK for member in (*members, listed))
@@ -345,3 +385,8 @@ def _whole(member: Member) -> Iterator[bytes]:
 
 
 _ARCHIVES = _Archives()
+
+
+def packed(members: Sequence[Member]) -> Archive:
+    """Return an archive of these files."""
+    return _ARCHIVES.packed(members)

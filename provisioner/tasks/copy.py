@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from provisioner.errors import InputError
 from provisioner.model import Context, Observable, Plan, View, known, task
 from provisioner.observables.file import CONTENT, METADATA, UNREADABLE, File, FileState, follow
+from provisioner.observables.file_set import FileSet
 from provisioner.records import dataclass
 from provisioner.tasks.content import Content
 from provisioner.tasks.listing import listed
@@ -31,10 +32,10 @@ from provisioner.tasks.writing import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from provisioner.tasks.listing import Source
+    from provisioner.tasks.listing import Listing, Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,20 +166,33 @@ class Copy(CopyTask):
         top = absolute(self.dest, ctx, "dest")
         yield File(top, METADATA)
         yield from ancestors(top)
-        folders, files = self._walk(local, top)
+        base, folders, listing = self._walk(local, top)
         yield from (File.at(folder, METADATA) for folder in folders)
-        yield from (File.at(place, source.content.sha256) for place, source in files)
+        if self._is_set(listing):
+            yield FileSet(base, listing.names, listing.combined)
+        else:
+            yield from (File.at(f"{base}/{source.name}", source.content.sha256) for source in listing.files)
+
+    def _is_set(self, listing: Listing) -> bool:
+        """Tell whether all files are looked at as one; that tells names of owners, and no numbers."""
+        numbered = any(name and name.isdigit() for name in (self.owner, self.group))
+        return listing.is_set and self.force and not (self.validate or self.follow or self.backup or numbered)
 
     def _tree(self, draft: Draft, local: Path) -> Mapping[str, Any]:
         """Plan a folder with all that is in it: the folders first."""
         top = absolute(self.dest, draft.ctx, "dest")
-        folders, files = self._walk(local, top)
+        base, folders, listing = self._walk(local, top)
         for path in (top, *folders):
             self._folder(draft, File.at(path, METADATA), inner=path != top)
+        left: Sequence[Source] = listing.files
+        if self._is_set(listing):
+            from provisioner.tasks.whole import Whole
+
+            left = Whole(draft, base, listing, self.access).left()
         untouched = Untouched(draft, self.access) if self.validate is None else None
-        for path, source in files:
+        for source in left:
             content, access = source.content, self._access(source.facts)
-            file = File.at(path, content.sha256)
+            file = File.at(f"{base}/{source.name}", content.sha256)
             if untouched is None or not untouched.settles(file, content, access.mode):
                 self.put(draft, read(draft, file, links=self.follow), content, access)
         return {"dest": f"{top}/", "src": str(local)}
@@ -191,13 +205,12 @@ class Copy(CopyTask):
         elif inner:
             set_access(draft, target, state, self.folder_access)
 
-    def _walk(self, local: Path, top: str) -> tuple[list[str], list[tuple[str, Source]]]:
-        """Return the folders and files below a local folder with their places; src/ means what is in it."""
+    def _walk(self, local: Path, top: str) -> tuple[str, list[str], Listing]:
+        """Return where what is below a local folder goes, its folders, and all there is; src/ means what is in it."""
         listing = listed(str(local))
         inner = [] if (self.src or "").endswith("/") else [posixpath.join(top, local.name)]
-        within = f"{(inner or [top])[0].rstrip('/')}/"
-        folders = [*inner, *(within + name for name in listing.folders)]
-        return folders, [(within + source.name, source) for source in listing.files]
+        base = (inner or [top])[0].rstrip("/")
+        return base, [*inner, *(f"{base}/{name}" for name in listing.folders)], listing
 
 
 def _local(ctx: Context, name: str) -> Path:

@@ -37,7 +37,7 @@ from provisioner.observables.file import CONTENT, METADATA, File, FileState, fol
 from provisioner.observables.package import Package
 from provisioner.observables.unit import Unit, UnitRun
 from provisioner.records import dataclass
-from provisioner.shell import REPLACE_FILE, Script
+from provisioner.shell import NEW_TEMP, REPLACE_FILE, Script
 from provisioner.tasks.daemon_json import BadConfig, parsed, with_runtime
 from provisioner.tasks.service import PATIENCE, UNIT_RUN
 from provisioner.tasks.writing import KEEP_OWNER, KEPT, CannotPlan, Draft, born_line, editable, read
@@ -65,10 +65,11 @@ DOCKER_STAGE = Script(
     r"""
 # path data: writes base64 data to a new file beside path, and prints its name.
 mkdir -p -- "${1%/*}" || return 1
-temp=$(umask 077; mktemp "${1%/*}/.provision.XXXXXX") || return 1
+new_temp "${1%/*}" || return 1
 printf %s "$2" | base64 -d >"$temp" || { rm -f -- "$temp"; return 1; }
 printf '%s\n' "$temp"
 """,
+    (NEW_TEMP,),
 )
 
 DOCKER_VALIDATE = Script(
@@ -194,8 +195,7 @@ DOCKER_UNDO = Script(
 # Puts back what docker_put has put, and starts Docker with it.
 if [ -n "$put_config" ]; then
   if [ -n "$backup" ]; then
-    back=$(umask 077; mktemp "${config%/*}/.provision.XXXXXX") && cp -p -- "$backup" "$back" &&
-      mv -f -- "$back" "$config"
+    new_temp "${config%/*}" && cp -p -- "$backup" "$temp" && mv -f -- "$temp" "$config"
   else
     rm -f -- "$config"
   fi
@@ -213,7 +213,7 @@ else
   printf 'the old files are back in place, and Docker does not start with them either\n' >&2
 fi
 """,
-    (REPLACE_FILE,),
+    (NEW_TEMP, REPLACE_FILE),
 )
 
 SET_DOCKER = Script(

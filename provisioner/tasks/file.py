@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from provisioner.model import Context, Effect, Line, Observable, Pattern, known, task
 from provisioner.observables.file import CONTENT, METADATA, File, FileState, follow, real_path
 from provisioner.records import dataclass
-from provisioner.shell import SETTLE, Script
+from provisioner.shell import NEW_TEMP, SETTLE, Script
 from provisioner.tasks.content import Content
 from provisioner.tasks.tree import TREE_ACCESS, Regranted, Tree, TreeState, nameable
 from provisioner.tasks.writing import (
@@ -67,22 +67,22 @@ MAKE_LINK = Script(
     "make_link",
     r"""
 # target dest: puts a symbolic link in place, made aside so that the name never points nowhere.
-temp=$(mktemp -u "${2%/*}/.provision.XXXXXX") || return 1
+new_temp "${2%/*}" -u || return 1
 ln -s -- "$1" "$temp" || return 1
 put_in_place "$temp" "$2"
 """,
-    (PUT_IN_PLACE,),
+    (NEW_TEMP, PUT_IN_PLACE),
 )
 
 MAKE_HARD_LINK = Script(
     "make_hard_link",
     r"""
 # src dest: gives a file a second name.
-temp=$(mktemp -u "${2%/*}/.provision.XXXXXX") || return 1
+new_temp "${2%/*}" -u || return 1
 ln -- "$1" "$temp" || return 1
 put_in_place "$temp" "$2"
 """,
-    (PUT_IN_PLACE,),
+    (NEW_TEMP, PUT_IN_PLACE),
 )
 
 TOUCH = Script(

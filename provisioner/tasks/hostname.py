@@ -10,7 +10,7 @@ from provisioner.errors import InputError
 from provisioner.model import Context, Effect, Line, Observable, Pattern, Plan, TaskType, task
 from provisioner.observables.hostname import HostName, HostNameState
 from provisioner.records import dataclass
-from provisioner.shell import SETTLE, Script
+from provisioner.shell import NEW_TEMP, SETTLE, Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ if command -v hostnamectl >/dev/null 2>&1 && timeout 60 hostnamectl set-hostname
   while [ "$(uname -n)" != "$1" ] && [ "$left" -gt 0 ]; do sleep 0.1; left=$((left - 1)); done
   return 0
 fi
-temp=$(umask 022; mktemp /etc/.provision.XXXXXX) || return 1
+new_temp /etc || return 1
 if printf '%s\n' "$1" >"$temp" && chmod 0644 "$temp" && mv -f -- "$temp" /etc/hostname; then
   settle_file /etc/
 else
@@ -39,7 +39,7 @@ else
 fi
 hostname "$1"
 """,
-    (SETTLE,),
+    (NEW_TEMP, SETTLE),
 )
 
 

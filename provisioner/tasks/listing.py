@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from os import scandir, stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from provisioner.observables.file_set import FileNames, combined
+from provisioner.records import dataclass
 from provisioner.tasks.content import Content
 
 if TYPE_CHECKING:
@@ -15,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KEPT = 16
+
+CROWD = 64
+"""Files that are looked at as one: for fewer, to know what is in each at once is worth more."""
+
+MOST = 10_000
+"""Names that one process is given on a device."""
 
 
 class Source(NamedTuple):
@@ -26,12 +35,39 @@ class Source(NamedTuple):
     content: Content
 
 
-class Listing(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Listing:
     """All that is below a folder, a folder before what is in it; `times` are those of each folder that was listed."""
 
     folders: tuple[str, ...]
     files: tuple[Source, ...]
     times: tuple[tuple[str, int], ...]
+
+    @cached_property
+    def is_set(self) -> bool:
+        """Tell whether it is worth it, and possible, to look at all files of it as one."""
+        enough = CROWD <= len(self.files) <= MOST
+        return enough and all(FileNames.can_hold(source.name) for source in self.files)
+
+    @cached_property
+    def names(self) -> FileNames:
+        """Return the names of the files."""
+        return FileNames(tuple(source.name for source in self.files))
+
+    @cached_property
+    def within(self) -> tuple[str, ...]:
+        """Return the folder that each file is in."""
+        return tuple(source.name.rpartition("/")[0] for source in self.files)
+
+    @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each file."""
+        return tuple(source.content.sha256 for source in self.files)
+
+    @cached_property
+    def combined(self) -> str:
+        """Return one hash for all."""
+        return combined(self.hashes)
 
     def holds(self) -> bool:
         """Tell whether everything is still as it was."""

@@ -105,6 +105,7 @@ class Draft(View):
             set(view.born),
             dict(view.rests),
             rerouted=view.rerouted,
+            wide=dict(view.wide),
         )
         self.base = view
         self.ctx = ctx
@@ -363,7 +364,7 @@ def write(
     saved, kept = _backup(draft, state) if backup and state.type == "file" else ("", {})
     mode = known(new.mode) or "0644"
     values = (file.path, owner, group, mode, saved, validate or "", *content.values(file.path))
-    shows = _shown(draft.ctx, file, state, new)
+    shows = shown(draft.ctx, file, state, new)
     draft.add(Effect(script=PUT_FILE, values=values, shows=shows, leaves={**kept, file: new}))
     return Written(new, saved)
 
@@ -436,7 +437,7 @@ class Untouched:
         new = template.but(real=file.path, **content.fields())
         owner, group = self._access.owner or "", self._access.group or ""
         values = (file.path, owner, group, known(new.mode) or "0644", "", "", *content.values(file.path))
-        shows = _shown(self._draft.ctx, file, state, new)
+        shows = shown(self._draft.ctx, file, state, new)
         # Nothing else of the task reads it: laying it over the draft would only take time.
         self._draft.effects.append(Effect(script=PUT_FILE, values=values, shows=shows, leaves={file: new}))
         return True
@@ -455,7 +456,7 @@ def is_secret(ctx: Context, states: Iterable[FileState]) -> bool:
     return ctx.no_log or not all(isinstance(mode, str) and int(mode, 8) & WORLD_READ for mode in modes)
 
 
-def _shown(ctx: Context, file: File, old: FileState, new: FileState) -> tuple[Shown, ...]:
+def shown(ctx: Context, file: File, old: FileState, new: FileState) -> tuple[Shown, ...]:
     """Return what a write shows: the content, and what else changes."""
     lines = access_lines(old, new) if old.type == "file" else (born_line(new),)
     if old.type == "link":

@@ -112,7 +112,8 @@ class Device:
             wanted[observable] = wanted.pop(observable, observable).merged(observable)
         stale = [o for o in wanted.values() if o not in view.probed or not o.satisfied_by(view.probed[o])]
         self.trips += bool(stale)
-        view.probed.update(self.looks({observable: observable.arguments() for observable in stale}))
+        for observable, state in self.looks({observable: observable.arguments() for observable in stale}).items():
+            view.learn(observable, state)
 
     def plan(self, task: TaskType, view: View) -> Plan:
         """Plan a task; whatever it asks for is looked at."""
@@ -123,7 +124,7 @@ class Device:
                 view.begin()
                 return task.plan(view, self.context)
             except NeedLook as need:
-                wanted = [need.observable]
+                wanted = [need.observable, *need.others]
         raise AssertionError(f"{task} asks for {wanted} again and again")
 
     @property
@@ -449,6 +450,106 @@ def test_a_tree_is_put_together(device: Device, large: bool) -> None:
     assert device.is_done(task)
     device.run(Copy(src="source/", dest=str(there), mode="preserve"))
     assert mode(str(there / "prog")) == 0o755
+
+
+def test_what_a_power_cut_left_goes_with_the_next_write(device: Device) -> None:
+    """A file or folder of ours from another boot goes when something is written beside it; nothing else does."""
+    device.at("to").mkdir()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    kept = {f".provision.{boot}.abcdef", ".provision.x"}
+    device.at("to/.provision.0000beef.folder").mkdir()
+    for name in (*kept, ".provision.0000beef.abcdef", ".provision.0000beef.folder/content"):
+        device.at(f"to/{name}").write_text("half")
+    device.run(Copy(content="whole", dest=device.path("to/one")))
+    assert set(names(device.at("to"))) == kept | {"one"}
+
+
+def contents(top: Path) -> dict[str, tuple[bytes, int]]:
+    """Return content and mode of each file below a folder."""
+    files = (path for path in top.rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path.relative_to(top)): (path.read_bytes(), mode(str(path))) for path in files}
+
+
+def many_files(top: Path) -> Path:
+    """Make a folder of a hundred files, with names that lines can hold, and some that nearly cannot."""
+    for number in range(100):
+        name = f"{ODD[number]} x" if number < len(ODD) and not set(ODD[number]) & set("\n\\") else f"f{number}"
+        folder = top / ("", "a", "a/b c")[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / (name if not name.startswith("-") else f"f{number}")
+        path.write_bytes(f"{number}".encode() * number * 7)
+        path.chmod(0o755 if number % 10 == 0 else 0o644)
+    return top
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new-folder", "old-folder"])
+def test_a_set_of_files_arrives_and_is_kept(device: Device, there: bool) -> None:
+    """A hundred files are looked at as one and brought as one; a second run finds nothing to do."""
+    source = many_files(device.at("source"))
+    if there:
+        (device.at("to") / "a").mkdir(parents=True)
+        device.at("to/other").write_text("not ours")
+    task = Copy(src="source/", dest=device.path("to"), mode="preserve")
+    (plan,) = device.run(task)
+    assert [effect.script.name for effect in plan.effects][-1] == "put_files"
+    wanted = contents(source) | ({"other": (b"not ours", 0o644)} if there else {})
+    assert contents(device.at("to")) == wanted
+    assert device.is_done(task)
+    assert device.is_done(Copy(src="source/", dest=device.path("to")))
+    assert names(device.root) == ["source", "to"]
+
+
+def test_what_drifted_in_a_set_is_mended(device: Device) -> None:
+    """Whatever became of some files of a set, they are as they should be afterwards, and no other is touched."""
+    source, to = many_files(device.at("source")), device.at("to")
+    task = Copy(src="source/", dest=str(to), mode="preserve")
+    device.run(task)
+    (to / "f30").write_text("other")
+    (to / "f33").unlink()
+    (to / "f36").unlink()
+    (to / "f36").symlink_to("f39")
+    (to / "a/f31").chmod(0o600)
+    before = {path: path.stat().st_ino for path in to.rglob("*") if path.is_file() and not path.is_symlink()}
+    assert not device.is_done(task)
+    device.run(task)
+    assert contents(to) == contents(source)
+    assert not any(path.is_symlink() for path in to.rglob("*"))
+    moved = {path.name for path, inode in before.items() if path.stat().st_ino != inode}
+    assert moved == {"f30"}
+    assert device.is_done(task)
+
+
+@AS_ROOT
+def test_a_set_gets_owner_and_group(device: Device) -> None:
+    """New files of a set get the owner and group that are asked for, or their setgid folder's."""
+    many_files(device.at("source"))
+    to = device.at("to")
+    given = Copy(src="source/", dest=str(to), owner="daemon", group="games")
+    device.run(given)
+    files = [path for path in to.rglob("*") if path.is_file()]
+    assert {(path.owner(), path.group()) for path in files} == {("daemon", "games")}
+    assert device.is_done(given)
+    device.run(Copy(src="source/", dest=str(to), owner="bin"))
+    assert {path.owner() for path in files} == {"bin"}
+    own = device.at("own")
+    own.mkdir()
+    shutil.chown(own, group="games")
+    own.chmod(0o2775)
+    device.run(Copy(src="source/", dest=str(own)))
+    assert {path.group() for path in own.rglob("*")} == {"games"}
+    assert device.is_done(Copy(src="source/", dest=str(own)))
+
+
+def test_a_folder_that_is_a_link_makes_no_set(device: Device) -> None:
+    """Where a link leads elsewhere, files are looked at one by one, and arrive where it leads."""
+    source = many_files(device.at("source"))
+    device.at("elsewhere").mkdir()
+    device.at("to").mkdir()
+    device.at("to/a").symlink_to(device.path("elsewhere"))
+    task = Copy(src="source/", dest=device.path("to"), mode="preserve")
+    device.run(task)
+    assert contents(device.at("elsewhere")) == contents(source / "a")
+    assert device.is_done(task)
 
 
 @AS_ROOT

@@ -22,6 +22,7 @@ from provisioner.model import Effect, Line, Observable, State, Unknown, observab
 from provisioner.observables.boot import BootId
 from provisioner.observables.docker import DockerDaemon, DockerState
 from provisioner.observables.file import CONTENT, HASHED, METADATA, File, FileState
+from provisioner.observables.file_set import FileNames
 from provisioner.observables.image import ContainerImage, ImageState
 from provisioner.observables.package import AptTransaction, AptTransactionState, Package, PackageState
 from provisioner.observables.unit import Unit, UnitRun, UnitState
@@ -180,6 +181,8 @@ def test_every_kind_of_look_has_an_answer_that_reads_back(tmp_path: Path, simula
     names: dict[str, Any] = {
         "names": ("nvcr.io",),
         "path": "/etc/hosts",
+        "top": "/etc",
+        "below": FileNames(("hosts", "nothing")),
         "name": "docker.io",
         "action": "install",
         "reference": "x:y",

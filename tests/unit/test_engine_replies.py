@@ -148,7 +148,9 @@ def test_so_many_looks_are_asked_for_only_after_a_surprise(tmp_path: Path) -> No
         return [Stale(0, surprises.pop(), "type=file"), *again, Ended("stale")]
 
     device = Device({}, answer)
-    batches, results, _ = run(tmp_path, f"  tasks:\n    - copy: {{dest: /etc/, src: {tmp_path}/many/}}\n", device)
+    batches, results, _ = run(
+        tmp_path, f"  tasks:\n    - copy: {{dest: /etc/, src: {tmp_path}/many/, backup: yes}}\n", device
+    )
     assert [len(one.relook) for one in batches if one.steps] == [1, 1]
     assert [len(one.looks) > 400 for one in batches] == [True, False, True, False]
     assert statuses(results) == ["changed"]

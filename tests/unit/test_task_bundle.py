@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from taskviews import absent, context, file, finder, folder, link, plan, shown, view
 
-from provisioner.observables.file import File
+from provisioner.model import NeedLook
+from provisioner.observables.file import File, FileState
+from provisioner.observables.file_set import FileSet, FileSetState
 from provisioner.shell import Part, Upload
 from provisioner.tasks.bundle import LARGEST, MOST, bundled
 from provisioner.tasks.content import Content
@@ -39,12 +41,25 @@ def places(files: int) -> list[Any]:
     return [absent(f"/etc/t/d{number % 3}/f{number:04}") for number in range(files)]
 
 
-def both(tmp_path: Path, *states: Any, **arguments: Any) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
+def both(
+    tmp_path: Path, *states: Any, user: str = "root", **arguments: Any
+) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
     """Return what a copy plans, and what it would plan file by file."""
-    task, ctx = Copy(src="t", dest="/etc", **arguments), context(find=finder(tmp_path))
+    task, ctx = Copy(src="t", dest="/etc", **arguments), context(find=finder(tmp_path), user=user)
     kind = folder if all(state.exists for state in states) else absent
     folders = [kind("/etc/t"), *(kind(f"/etc/t/d{number}") for number in range(3))]
-    return task.plan(view(*folders, *states), ctx).effects, FileTask.plan(task, view(*folders, *states), ctx).effects
+    few, many = view(*folders, *states), view(*folders, *states)
+    few.probed |= as_set(tmp_path / "t", *states)
+    one_by_one = Copy(src="t", dest="/etc", follow=True, **arguments)  # where links are followed, there is no set
+    return task.plan(few, ctx).effects, FileTask.plan(one_by_one, many, ctx).effects
+
+
+def as_set(source: Path, *states: FileState, below: str = "/etc/t") -> dict[Any, Any]:
+    """Return these files as a look at all of them together tells of them."""
+    listing = listed(str(source))
+    by_path = {state.real: state for state in states}
+    told = FileSetState.of([by_path[f"{below}/{name}"] for name in listing.names.names])
+    return {FileSet(below, listing.names, listing.combined): told}
 
 
 def test_what_is_shown_and_left_is_the_same(tmp_path: Path) -> None:
@@ -75,6 +90,86 @@ def test_an_archive_holds_the_files_and_their_hashes(tmp_path: Path) -> None:
     assert len(members) == 2000
     folders = {name.rpartition("/")[0] for name in members}
     assert all(len([name for name in members if name.startswith(f"{one}/")]) <= MOST for one in folders)
+
+
+def left(effects: tuple[Effect, ...]) -> dict[File, FileState]:
+    """Return what effects leave, file by file."""
+    found: dict[File, FileState] = {}
+    for thing, state in (pair for effect in effects for pair in effect.leaves.items()):
+        if isinstance(thing, FileSet):
+            found |= {file: state.file(number, file.path) for number, file in enumerate(thing.files)}
+        else:
+            found[thing] = state
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "user"),
+    [({}, "root"), ({}, "nvidia"), ({"mode": "0640", "owner": "nvidia"}, "root"), ({"mode": "preserve"}, "root")],
+)
+def test_a_set_of_new_files_is_what_they_are_one_by_one(tmp_path: Path, arguments: dict[str, Any], user: str) -> None:
+    """What is shown and left of many new files, seen as one thing, is what is of each of them."""
+    tree(tmp_path, 100)
+    (tmp_path / "t/d1/f0001").chmod(0o755)
+    few, many = both(tmp_path, *places(100), user=user, **arguments)
+    assert len(few) == 2
+    assert [one for effect in few for one in effect.shows] == [one for effect in many for one in effect.shows]
+    assert {one: state.render() for one, state in left(few).items()} == {
+        one: s.render() for one, s in left(many).items()
+    }
+
+
+@pytest.mark.parametrize("arguments", [{}, {"mode": "0644"}, {"owner": "root", "group": "root"}])
+def test_a_set_that_is_right_is_read_and_left(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    """Where all files are as they are to be, nothing is planned, and the set alone is what the plan rests on."""
+    source = tree(tmp_path, 100)
+    there = [file(f"/etc/t/{path.relative_to(source)}", path.read_bytes()) for path in source.rglob("f*")]
+    at = view(folder("/etc/t"), *(folder(f"/etc/t/d{number}") for number in range(3)))
+    at.probed |= as_set(source, *there)
+    planned = plan(Copy(src="t", dest="/etc", **arguments), at, find=finder(tmp_path))
+    assert planned.effects == ()
+    assert [one for one in at.reads if not isinstance(one, File)] == list(as_set(source, *there))
+    assert not [one for one in at.reads if isinstance(one, File) and "/f" in one.path]
+
+
+def test_of_a_set_only_what_is_odd_is_looked_at(tmp_path: Path) -> None:
+    """Files that are another content, mode or kind are asked for together, and planned one by one; the rest is not."""
+    source = tree(tmp_path, 100)
+    there = {str(path.relative_to(source)): path.read_bytes() for path in source.rglob("f*")}
+    states = {name: file(f"/etc/t/{name}", content) for name, content in there.items()}
+    states["d0/f0003"] = file("/etc/t/d0/f0003", b"old")
+    states["d1/f0004"] = file("/etc/t/d1/f0004", there["d1/f0004"], mode="0600")
+    states["d2/f0005"] = absent("/etc/t/d2/f0005")
+    at = view(folder("/etc/t"), *(folder(f"/etc/t/d{number}") for number in range(3)))
+    at.probed |= as_set(source, *states.values())
+    task, given = Copy(src="t", dest="/etc", mode="0644"), {"find": finder(tmp_path)}
+    with pytest.raises(NeedLook) as asked:
+        plan(task, at, **given)
+    odd = [asked.value.observable, *asked.value.others]
+    assert [str(one) for one in odd] == ["file /etc/t/d0/f0003", "file /etc/t/d1/f0004", "file /etc/t/d2/f0005"]
+    at.probed |= {one: states[one.path.removeprefix("/etc/t/")] for one in odd if isinstance(one, File)}
+    planned = plan(task, at, **given)
+    assert {str(one) for effect in planned.effects for one in effect.leaves} == {str(one) for one in odd}
+
+
+def test_a_later_task_sees_the_files_of_a_planned_set(tmp_path: Path) -> None:
+    """A file that a set will have is there for the next task, with owner, mode and content."""
+    tree(tmp_path, 100)
+    at = view(absent("/etc/t"), *(absent(f"/etc/t/d{number}") for number in range(3)))
+    at.probed |= as_set(tmp_path / "t", *places(100))
+    plan(Copy(src="t", dest="/etc"), at, find=finder(tmp_path))
+    seen = at.peek(File("/etc/t/d1/f0001"))
+    assert (seen.type, seen.owner, seen.mode, seen.content) == ("file", "root", "0644", b"         1")
+    assert not at.peek(File("/etc/t/d1/other")).exists
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a|b", "a\\b", "-a"])
+def test_names_that_lines_cannot_hold_make_no_set(tmp_path: Path, name: str) -> None:
+    """Such files are looked at one by one."""
+    (tree(tmp_path, 100) / name).write_text("")
+    asked = list(Copy(src="t", dest="/etc").looks_at(context(find=finder(tmp_path))))
+    assert not [one for one in asked if isinstance(one, FileSet)]
+    assert len(asked) > 100
 
 
 def test_hosts_that_lack_the_same_get_the_same_archive(tmp_path: Path) -> None:

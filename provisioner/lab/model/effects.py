@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from provisioner.model import Line
 from provisioner.observables.file import File, FileState
+from provisioner.observables.file_set import FileSet, FileSetState
 from provisioner.observables.image import ContainerImage, ImageState
 from provisioner.observables.package import Package, PackageState
 from provisioner.observables.user import Group, User
@@ -23,7 +24,7 @@ from .looks import COMPUTED, look
 from .rules import Change, follow_up, happen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from provisioner.model import Effect, Observable, State
 
@@ -76,12 +77,21 @@ def _called(effect: Effect) -> str:
 def _do(device: Device, effect: Effect, user: str) -> None:
     if effect.script.name == "tree_access":
         _grant_below(device, effect)
-    changes = [_leave(device, effect, thing, state, user) for thing, state in effect.leaves.items()]
+    changes = [_leave(device, effect, thing, state, user) for thing, state in _parts(effect.leaves)]
     for change in changes:
         follow_up(change)
     if effect.witness is not None:
         _need_root(user, effect)
         happen(device, effect.witness)
+
+
+def _parts(leaves: Mapping[Observable[Any], State]) -> Iterator[tuple[Observable[Any], State]]:
+    """Yield what is left of each thing, of a set of files each of them."""
+    for thing, state in leaves.items():
+        if isinstance(thing, FileSet) and isinstance(state, FileSetState):
+            yield from ((file, state.file(number, file.path)) for number, file in enumerate(thing.files))
+        else:
+            yield thing, state
 
 
 def _leave(device: Device, effect: Effect, thing: Observable[Any], state: State, user: str) -> Change:

@@ -17,7 +17,8 @@ from provisioner.lab.standins import images
 from provisioner.observables.accelerator import NvidiaGpus, RockchipNpu
 from provisioner.observables.boot import BootId, BootState
 from provisioner.observables.docker import ENGINES, ContainersState, DockerDaemon, DockerState, RunningContainers
-from provisioner.observables.file import File
+from provisioner.observables.file import HASHED, File
+from provisioner.observables.file_set import FileSet, FileSetState
 from provisioner.observables.image import ContainerImage, ImageState
 from provisioner.observables.package import (
     AptCache,
@@ -52,6 +53,9 @@ def look(device: Device, thing: Observable[Any], reader: str = "root") -> State:
     if isinstance(thing, File):
         state = device.standing(thing.path)
         return shown(state, thing.want, readable=may(device, reader, state, READ))
+    if isinstance(thing, FileSet):
+        there = (device.standing(file.path) for file in thing.files)
+        return FileSetState.of([shown(state, HASHED, readable=may(device, reader, state, READ)) for state in there])
     if isinstance(thing, Owed):
         return OwedState(handlers=tuple(device.disk.owed.get(reader, ())) or None)
     told = _TOLD.get(type(thing))

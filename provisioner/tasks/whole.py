@@ -1,0 +1,237 @@
+"""The files of a copied folder as one set: which of them are right already, and the one effect that brings new ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from provisioner.model import ANYTHING, Effect, NeedLook, Shows, Unknown
+from provisioner.observables.file import METADATA, File, FileState
+from provisioner.observables.file_set import ABSENT, FileSet, FileSetState, runs, spread
+from provisioner.tasks.bundle import LARGEST, Archive, Member, Shelves, packed, put_all, suits
+from provisioner.tasks.modes import digits
+from provisioner.tasks.writing import Access, Draft, folder_of, fresh, granted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from provisioner.model import Shown
+    from provisioner.tasks.listing import Listing, Source
+
+_KEPT = 4
+
+Asked = tuple[str, str | int | None]
+"""A folder below the top, and the mode that is asked for files in it."""
+
+Shape = tuple[tuple[Asked, tuple[int, str]], ...]
+"""What files get by what is asked of them: the number of their owner, and their mode."""
+
+
+class Whole:
+    """A folder's files on one device, where nothing that was planned before bears on them."""
+
+    def __init__(self, draft: Draft, base: str, listing: Listing, access: Access) -> None:
+        self._draft = draft
+        self._base = base
+        self._listing = listing
+        self._access = access
+        self._set = FileSet(base, listing.names, listing.combined)
+
+    def left(self) -> Sequence[Source]:
+        """Plan all new files in one effect, and return those that have to be planned one by one.
+
+        Raises NeedLook for those of them of which not all is known.
+        """
+        files = self._listing.files
+        state = self._draft.get(self._set) if self._is_calm() else FileSetState()
+        if state.kinds is None or (self._is_born() and not state.is_absent):
+            return self._looked_at(files)
+        new, odd = self._sorted_out(state)
+        effect = self._bring(new, state) if new and not odd else None
+        if effect is None:
+            return self._looked_at([files[number] for number in sorted((*new, *odd))])
+        self._draft.add(effect)
+        return ()
+
+    def _looked_at(self, files: Sequence[Source]) -> Sequence[Source]:
+        there = (File.at(f"{self._base}/{source.name}", source.content.sha256) for source in files)
+        missing = [file for file in there if not self._draft.has(file) and file not in self._draft.planned]
+        if missing:
+            raise NeedLook(*missing)
+        return files
+
+    # What is there.
+
+    def _is_calm(self) -> bool:
+        """Tell whether nothing planned before makes another thing of a path here, new folders aside."""
+        before = self._draft.base
+        if before.rerouted or before.wide or not all(map(self._is_plain, self._folders())):
+            return False
+        if any(pattern != ANYTHING and pattern.kind in ("file", "*") for pattern, _ in before.disturbances):
+            return False
+        near = (state for one, state in before.planned.items() if self._is_near(one))
+        return all(isinstance(state, FileState) and state.type == "directory" for state in near)
+
+    def _folders(self) -> Iterator[File]:
+        yield File.at(self._base, METADATA)
+        yield from (File.at(f"{self._base}/{name}", METADATA) for name in self._listing.folders)
+
+    def _is_plain(self, folder: File) -> bool:
+        """Tell whether a folder is one, or nothing, and no link leads there."""
+        state = self._draft.probed.get(folder)
+        return isinstance(state, FileState) and state.real == folder.path and state.type in ("absent", "directory")
+
+    def _is_near(self, one: object) -> bool:
+        """Tell whether something is a path here, or on the way here."""
+        within = f"{self._base}/"
+        return isinstance(one, File) and (one.path.startswith(within) or within.startswith(f"{one.path.rstrip('/')}/"))
+
+    def _is_born(self) -> bool:
+        return any(map(self._is_near, self._draft.base.born))
+
+    def _sorted_out(self, state: FileSetState) -> tuple[list[int], list[int]]:
+        """Return the numbers of the files that are not there, and of those that are there and not right."""
+        hashes = self._listing.hashes
+        if state.is_absent:
+            return list(range(len(hashes))), []
+        same = state.sums == self._listing.combined
+        if same and self._access == Access():
+            return [], []
+        found = hashes if same else (state.hashes or "").split(" ") if state.hashes else [ABSENT] * len(hashes)
+        new: list[int] = []
+        odd: list[int] = []
+        right: dict[tuple[object, ...], bool] = {}
+        columns = (spread(str(column)) for column in (state.kinds, state.owners, state.groups))
+        for number, row in enumerate(zip(*columns, strict=True)):
+            if row[0] == ABSENT:
+                new.append(number)
+            elif found[number] != hashes[number] or not self._is_given(row, self._asked(number)[1], right):
+                odd.append(number)
+        return new, odd
+
+    def _is_given(self, row: tuple[str, ...], mode: str | int | None, right: dict[tuple[object, ...], bool]) -> bool:
+        """Tell whether it is a file, with its owner, group and mode."""
+        key = (row, mode)
+        if key not in right:
+            state = FileState(type="file", mode=row[0][1:], owner=row[1], group=row[2])
+            right[key] = row[0][0] == "f" and granted(state, self._given(mode)) is state
+        return right[key]
+
+    def _given(self, mode: str | int | None) -> Access:
+        return replace(self._access, mode=mode)
+
+    def _asked(self, number: int) -> Asked:
+        mode = self._access.mode
+        if mode == "preserve":
+            mode = digits(self._listing.files[number].facts.st_mode)
+        return self._listing.within[number], mode
+
+    # What is brought.
+
+    def _bring(self, new: Sequence[int], before: FileSetState) -> Effect | None:
+        """Return the effect that brings new files; None where some of them cannot go with others."""
+        asked = [self._asked(number) for number in new]
+        born = {one: self._born(one) for one in dict.fromkeys(asked)}
+        files = self._listing.files
+        group = self._access.group or ""
+        plain = all(suits(state, group, self._draft.ctx.user) for state in born.values())
+        if not plain or max(files[number].content.size for number in new) > LARGEST or set(self._base) & {"\\", "\n"}:
+            return None
+        owners: dict[tuple[str, str], int] = {}
+        access = (self._access.owner or "", group)
+        shape = [
+            (one, (owners.setdefault(_owner(state, access), len(owners)), str(state.mode)))
+            for one, state in born.items()
+        ]
+        pack = _PACKS.packed(self._listing, tuple(new), tuple(asked), tuple(shape))
+        folders = [f"{self._base}/{folder}".rstrip("/") for folder in pack.folders]
+        after = self._after(before, {number: born[one] for number, one in zip(new, asked, strict=True)})
+        shows = Shows(lambda: self._shown(new, [born[one] for one in asked]))
+        return put_all(pack.archive, owners, folders, shows, {self._set: after})
+
+    def _born(self, asked: Asked) -> FileState:
+        """Return what a new file is like."""
+        folder, mode = asked
+        above = folder_of(self._draft, File.at(f"{self._base}/{folder}/-".replace("//", "/"), METADATA))
+        return granted(fresh(self._draft, FileState(), above, "file"), self._given(mode), new=True)
+
+    def _after(self, before: FileSetState, born: Mapping[int, FileState]) -> FileSetState:
+        kinds, owners, groups = (spread(str(column)) for column in (before.kinds, before.owners, before.groups))
+        opened: dict[str, Unknown] = {}
+        for number, state in born.items():
+            kinds[number] = f"f{state.mode}"
+            for name, column in (("owner", owners), ("group", groups)):
+                value = getattr(state, name)
+                if isinstance(value, Unknown):
+                    opened[name] = value
+                else:
+                    column[number] = value
+        files = self._listing.files
+        return FileSetState(
+            kinds=runs(kinds),
+            owners=opened.get("owner") or runs(owners),
+            groups=opened.get("group") or runs(groups),
+            sums=self._listing.combined,
+            contents=lambda number: files[number].content.fields(),
+        )
+
+    def _shown(self, new: Sequence[int], born: Sequence[FileState]) -> Iterator[Shown]:
+        for number, state in zip(new, born, strict=True):
+            source = self._listing.files[number]
+            file = File.at(f"{self._base}/{source.name}", METADATA)
+            after = state.but(real=file.path, **source.content.fields())
+            yield from shown(self._draft.ctx, file, FileState(real=file.path), after)
+
+
+def _owner(state: FileState, access: tuple[str, str]) -> tuple[str, str]:
+    """Return the owner and group to give: as they will be, or by number as they were asked for."""
+    owner, group = (
+        asked if isinstance(will, Unknown) else will or ""
+        for asked, will in zip(access, (state.owner, state.group), strict=True)
+    )
+    return owner, group
+
+
+class Pack(NamedTuple):
+    """An archive of new files, and the folders below the top where its numbered ones go."""
+
+    archive: Archive
+    folders: tuple[str, ...]
+    listing: Listing
+
+
+class _Packs:
+    """The last archives that were made: devices that lack the same files get the same one."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[object, Pack] = OrderedDict()
+        self._packing = Lock()
+
+    def packed(self, listing: Listing, numbers: tuple[int, ...], asked: Sequence[Asked], shape: Shape) -> Pack:
+        """Return the archive of some files of a listing, in the order of their numbers."""
+        key = (id(listing), numbers, shape)
+        with self._packing:
+            if key not in self._kept:
+                self._kept[key] = _pack(listing, numbers, asked, dict(shape))
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+
+def _pack(
+    listing: Listing, numbers: Sequence[int], asked: Sequence[Asked], shape: Mapping[Asked, tuple[int, str]]
+) -> Pack:
+    shelves = Shelves()
+    members = []
+    for number, one in zip(numbers, asked, strict=True):
+        owner, mode = shape[one]
+        source = listing.files[number]
+        name = shelves.place(owner, one[0], mode, source.name.rpartition("/")[2])
+        members.append(Member(name, int(mode, 8), source.content.sha256, source.content.part))
+    return Pack(packed(members), tuple(shelves.folders), listing)
+
+
+_PACKS = _Packs()
