@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from provisioner.model import Effect, Shown, State, Unknown, known
 from provisioner.observables.file import FileState
 from provisioner.records import dataclass
-from provisioner.shell import NEW_TEMP, NOTE_HASHED, Part, Script, Upload, Value
+from provisioner.shell import NEW_TEMP, NOTE_HASHED, SETTLE, Part, Script, Upload, Value
 from provisioner.tasks.content import TEXT
 from provisioner.tasks.writing import KEPT, MAKE_FOLDER, PUT_FILE, SET_ACCESS
 
@@ -115,20 +115,62 @@ return $placed
     (NEW_TEMP, MOVE_ALL, SETTLE_DISK),
 )
 
-PUT_FILES = Script(
-    "put_files",
+OPEN_BUNDLE = Script(
+    "open_bundle",
     r"""
-# data sha256 near owners [owner group]... [folder]...: the files of an archive or an upload, in numbered folders
-# (number-mode) within numbered ones (for each owner). They get their owner, are flushed, and only then moved: in each
-# place is the old file, or the whole new one.
+# data sha256 near: sets bundle to a folder of ours with the files of an archive or an upload.
 case $1 in
   move:*) bundle=${1#move:}; note_hashed "$bundle" ;;
   copy:*)
     new_temp "$3" -d || return 1
     bundle=$temp
     cp -pR -- "${1#copy:}/." "$bundle/" || { rm -rf -- "$bundle"; return 1; } ;;
-  *) unpack "$1" "$2" "$3" || return 1 ;;
+  *) unpack "$1" "$2" "$3" ;;
 esac
+""",
+    (NEW_TEMP, UNPACK, NOTE_HASHED),
+)
+
+PLACE_TREE = Script(
+    "place_tree",
+    r"""
+# from owner group to: a folder gets its owner, is flushed, and becomes a new one beside where it lies, or by way of
+# that disk.
+if [ -n "$2$3" ]; then chown -R -- "$2${3:+:$3}" "$1" || return 1; fi
+if [ -e "$4" ] || [ -L "$4" ]; then printf '%s is there already\n' "$4" >&2; return 1; fi
+if [ "$(stat -c %d -- "$1")" = "$(stat -c %d -- "${4%/*}/")" ]; then
+  settle_disk "$1" && mv -f -- "$1" "$4" && settle_file "${4%/*}/"
+  return
+fi
+new_temp "${4%/*}" -d || return 1
+cp -pR -- "$1" "$temp/" && settle_disk "$temp" && mv -f -- "$temp/${1##*/}" "$4" && settle_file "${4%/*}/"
+placed=$?
+rm -rf -- "$temp"
+return $placed
+""",
+    (NEW_TEMP, SETTLE_DISK, SETTLE),
+)
+
+PUT_TREE = Script(
+    "put_tree",
+    r"""
+# data sha256 near owner group to: an archive's folder becomes a new one: it is there as a whole, or not at all.
+open_bundle "$1" "$2" "$3" || return 1
+place_tree "$bundle"/tree-* "$4" "$5" "$6"
+placed=$?
+rm -rf -- "$bundle"
+return $placed
+""",
+    (OPEN_BUNDLE, PLACE_TREE),
+)
+
+PUT_FILES = Script(
+    "put_files",
+    r"""
+# data sha256 near owners [owner group]... [folder]...: the files of an archive or an upload, in numbered folders
+# (number-mode) within numbered ones (for each owner). They get their owner, are flushed, and only then moved: in each
+# place is the old file, or the whole new one.
+open_bundle "$1" "$2" "$3" || return 1
 owners=$4 number=0
 shift 4
 while [ "$number" -lt "$owners" ]; do
@@ -146,7 +188,7 @@ done
 if [ "$several_disks" = no ]; then settle_disk "$bundle"; else sync; fi
 rm -rf -- "$bundle"
 """,
-    (NEW_TEMP, UNPACK, PLACE_ALL, SETTLE_DISK, NOTE_HASHED),
+    (OPEN_BUNDLE, PLACE_ALL, SETTLE_DISK),
 )
 
 
@@ -279,11 +321,17 @@ def put_all(
     """Return the effect that puts the files of an archive into folders, and gives each its owner and group."""
     near = posixpath.commonpath(folders)
     pairs = [word for owner in owners for word in owner]
-    data: Value | None = archive.inline
-    if data is None:
-        data = Upload(archive.sha256, archive.parts, near, archive=True, holds=archive)
-    values = (data, archive.sha256, near, str(len(pairs) // 2), *pairs, *folders)
+    values = (archive.value(near), archive.sha256, near, str(len(pairs) // 2), *pairs, *folders)
     return Effect(script=PUT_FILES, values=values, shows=shows, leaves=leaves)
+
+
+def put_tree(
+    archive: Archive, owner: tuple[str, str], to: str, shows: Sequence[Shown], leaves: Mapping[Observable[Any], State]
+) -> Effect:
+    """Return the effect that makes a new folder of an archive's."""
+    near = posixpath.dirname(to)
+    values = (archive.value(near), archive.sha256, near, *owner, to)
+    return Effect(script=PUT_TREE, values=values, shows=shows, leaves=leaves)
 
 
 def _source(data: Value) -> Part | bytes:
@@ -306,12 +354,12 @@ def _given(asked: str, will: str | Unknown | None) -> str:
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive."""
+    """A file in an archive, or, without a hash, a folder."""
 
     name: str
     mode: int
-    sha256: str
-    part: Part | bytes
+    sha256: str = ""
+    part: Part | bytes = b""
 
     @property
     def size(self) -> int:
@@ -322,6 +370,7 @@ class Member:
         """Return what stands before it in an archive."""
         info = tarfile.TarInfo(self.name)
         info.size, info.mode = self.size, self.mode
+        info.type = tarfile.REGTYPE if self.sha256 else tarfile.DIRTYPE
         return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
@@ -333,8 +382,13 @@ class Archive:
     parts: tuple[Part | bytes, ...]
     spool: Any = None
 
+    def value(self, near: str) -> Value:
+        """Return it as a script gets it, which puts it somewhere near."""
+        whole = self._inline
+        return Upload(self.sha256, self.parts, near, archive=True, holds=self) if whole is None else whole
+
     @property
-    def inline(self) -> bytes | None:
+    def _inline(self) -> bytes | None:
         """Return it whole, where it is small enough to travel in the script."""
         sizes = [len(part) if isinstance(part, bytes) else INLINE_ARCHIVE + 1 for part in self.parts]
         return (
@@ -350,8 +404,8 @@ class _Archives:
         self._packing = threading.Lock()
 
     def packed(self, members: Sequence[Member]) -> Archive:
-        """Return an archive of these files."""
-        lines = "".join(f"{member.sha256}  ./{member.name}\n" for member in members)
+        """Return an archive of these."""
+        lines = "".join(f"{member.sha256}  ./{member.name}\n" for member in members if member.sha256)
         sums = lines.encode("utf-8", "surrogateescape")
         with self._packing:
             if sums not in self._kept:
@@ -388,5 +442,5 @@ _ARCHIVES = _Archives()
 
 
 def packed(members: Sequence[Member]) -> Archive:
-    """Return an archive of these files."""
+    """Return an archive of these files, and folders before what is in them."""
     return _ARCHIVES.packed(members)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from provisioner.model import ANYTHING, Effect, NeedLook, Shows, Unknown
 from provisioner.observables.file import METADATA, File, FileState
 from provisioner.observables.file_set import ABSENT, FileSet, FileSetState, runs, spread
-from provisioner.tasks.bundle import LARGEST, Archive, Member, Shelves, packed, put_all, suits
+from provisioner.tasks.bundle import LARGEST, Archive, Member, Shelves, packed, put_all, put_tree, suits
 from provisioner.tasks.modes import digits
-from provisioner.tasks.writing import Access, Draft, folder_of, fresh, granted, shown
+from provisioner.tasks.writing import MAKE_FOLDER, Access, Draft, folder_of, fresh, granted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from provisioner.model import Shown
     from provisioner.tasks.listing import Listing, Source
@@ -24,6 +26,9 @@ _KEPT = 4
 
 Asked = tuple[str, str | int | None]
 """A folder below the top, and the mode that is asked for files in it."""
+
+Folder = tuple[str, str]
+"""A new folder below the top, and its mode."""
 
 Shape = tuple[tuple[Asked, tuple[int, str]], ...]
 """What files get by what is asked of them: the number of their owner, and their mode."""
@@ -134,22 +139,49 @@ class Whole:
         """Return the effect that brings new files; None where some of them cannot go with others."""
         asked = [self._asked(number) for number in new]
         born = {one: self._born(one) for one in dict.fromkeys(asked)}
-        files = self._listing.files
-        group = self._access.group or ""
-        plain = all(suits(state, group, self._draft.ctx.user) for state in born.values())
-        if not plain or max(files[number].content.size for number in new) > LARGEST or set(self._base) & {"\\", "\n"}:
+        too_large = any(self._listing.files[number].content.size > LARGEST for number in new)
+        if too_large or not all(map(self._suits, born.values())) or set(self._base) & {"\\", "\n"}:
             return None
         owners: dict[tuple[str, str], int] = {}
-        access = (self._access.owner or "", group)
-        shape = [
-            (one, (owners.setdefault(_owner(state, access), len(owners)), str(state.mode)))
-            for one, state in born.items()
-        ]
-        pack = _PACKS.packed(self._listing, tuple(new), tuple(asked), tuple(shape))
-        folders = [f"{self._base}/{folder}".rstrip("/") for folder in pack.folders]
+        shape = tuple(
+            (one, (owners.setdefault(self._owner(state), len(owners)), str(state.mode))) for one, state in born.items()
+        )
         after = self._after(before, {number: born[one] for number, one in zip(new, asked, strict=True)})
-        shows = Shows(lambda: self._shown(new, [born[one] for one in asked]))
-        return put_all(pack.archive, owners, folders, shows, {self._set: after})
+        files = partial(self._shown, new, [born[one] for one in asked])
+        folders = self._folders_of_a_new_tree(owners)
+        pack = _PACKS.packed(self._listing, tuple(new), tuple(asked), shape, tuple(map(self._folder, folders)))
+        if not folders:
+            places = [f"{self._base}/{folder}".rstrip("/") for folder in pack.folders]
+            return put_all(pack.archive, owners, places, Shows(files), {self._set: after})
+        for effect in folders:
+            self._draft.effects.remove(effect)
+        shows = Shows(lambda: (*(one for effect in folders for one in effect.shows), *files()))
+        leaves = {place: state for effect in folders for place, state in effect.leaves.items()}
+        return put_tree(pack.archive, next(iter(owners)), self._base, shows, {**leaves, self._set: after})
+
+    def _suits(self, state: FileState) -> bool:
+        return suits(state, self._access.group or "", self._draft.ctx.user)
+
+    def _owner(self, state: FileState) -> tuple[str, str]:
+        """Return the owner and group to give: as they will be, or by number as they were asked for."""
+        owner = self._access.owner if isinstance(state.owner, Unknown) else state.owner
+        group = self._access.group if isinstance(state.group, Unknown) else state.group
+        return owner or "", group or ""
+
+    def _folders_of_a_new_tree(self, owners: Collection[tuple[str, str]]) -> list[Effect]:
+        """Return what this draft does to make all folders here, if they can come in one piece with what is in them."""
+        within = f"{self._base}/"
+        made = [
+            effect
+            for effect in self._draft.effects
+            if effect.script is MAKE_FOLDER and f"{effect.values[0]!s}/".startswith(within)
+        ]
+        states = [state for effect in made for state in effect.leaves.values() if isinstance(state, FileState)]
+        whole = len(made) == 1 + len(self._listing.folders) and all(map(self._suits, states))
+        return made if whole and len({*owners, *map(self._owner, states)}) == 1 else []
+
+    def _folder(self, effect: Effect) -> Folder:
+        return str(effect.values[0])[len(self._base) + 1 :], str(effect.values[3])
 
     def _born(self, asked: Asked) -> FileState:
         """Return what a new file is like."""
@@ -162,12 +194,11 @@ class Whole:
         opened: dict[str, Unknown] = {}
         for number, state in born.items():
             kinds[number] = f"f{state.mode}"
-            for name, column in (("owner", owners), ("group", groups)):
-                value = getattr(state, name)
+            for name, value, column in (("owner", state.owner, owners), ("group", state.group, groups)):
                 if isinstance(value, Unknown):
                     opened[name] = value
                 else:
-                    column[number] = value
+                    column[number] = value or ""
         files = self._listing.files
         return FileSetState(
             kinds=runs(kinds),
@@ -185,15 +216,6 @@ class Whole:
             yield from shown(self._draft.ctx, file, FileState(real=file.path), after)
 
 
-def _owner(state: FileState, access: tuple[str, str]) -> tuple[str, str]:
-    """Return the owner and group to give: as they will be, or by number as they were asked for."""
-    owner, group = (
-        asked if isinstance(will, Unknown) else will or ""
-        for asked, will in zip(access, (state.owner, state.group), strict=True)
-    )
-    return owner, group
-
-
 class Pack(NamedTuple):
     """An archive of new files, and the folders below the top where its numbered ones go."""
 
@@ -209,29 +231,50 @@ class _Packs:
         self._kept: OrderedDict[object, Pack] = OrderedDict()
         self._packing = Lock()
 
-    def packed(self, listing: Listing, numbers: tuple[int, ...], asked: Sequence[Asked], shape: Shape) -> Pack:
-        """Return the archive of some files of a listing, in the order of their numbers."""
-        key = (id(listing), numbers, shape)
+    def packed(
+        self,
+        listing: Listing,
+        numbers: tuple[int, ...],
+        asked: Sequence[Asked],
+        shape: Shape,
+        folders: tuple[Folder, ...],
+    ) -> Pack:
+        """Return the archive of some files of a listing, in numbered folders, or in these."""
+        key = (id(listing), numbers, shape, folders)
         with self._packing:
             if key not in self._kept:
-                self._kept[key] = _pack(listing, numbers, asked, dict(shape))
+                sources = [listing.files[number] for number in numbers]
+                rows = [(source, *dict(shape)[one]) for source, one in zip(sources, asked, strict=True)]
+                self._kept[key] = Pack(*(_tree(rows, folders) if folders else _shelves(rows)), listing)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
             return self._kept[key]
 
 
-def _pack(
-    listing: Listing, numbers: Sequence[int], asked: Sequence[Asked], shape: Mapping[Asked, tuple[int, str]]
-) -> Pack:
+Row = tuple["Source", int, str]
+"""A file, the number of its owner, and its mode."""
+
+
+def _shelves(rows: Sequence[Row]) -> tuple[Archive, tuple[str, ...]]:
     shelves = Shelves()
     members = []
-    for number, one in zip(numbers, asked, strict=True):
-        owner, mode = shape[one]
-        source = listing.files[number]
-        name = shelves.place(owner, one[0], mode, source.name.rpartition("/")[2])
-        members.append(Member(name, int(mode, 8), source.content.sha256, source.content.part))
-    return Pack(packed(members), tuple(shelves.folders), listing)
+    for source, owner, mode in rows:
+        folder, _, name = source.name.rpartition("/")
+        members.append(_member(shelves.place(owner, folder, mode, name), source, mode))
+    return packed(members), tuple(shelves.folders)
+
+
+def _tree(rows: Sequence[Row], folders: Sequence[Folder]) -> tuple[Archive, tuple[str, ...]]:
+    modes = hashlib.sha256(repr((folders, [mode for _, _, mode in rows])).encode("utf-8", "surrogateescape"))
+    top = f"tree-{modes.hexdigest()[:16]}"  # the archive's hash is that of names and contents
+    members = [Member(f"{top}/{name}".rstrip("/"), int(mode, 8)) for name, mode in folders]
+    members += [_member(f"{top}/{source.name}", source, mode) for source, _, mode in rows]
+    return packed(members), ()
+
+
+def _member(place: str, source: Source, mode: str) -> Member:
+    return Member(place, int(mode, 8), source.content.sha256, source.content.part)
 
 
 _PACKS = _Packs()

@@ -42,13 +42,13 @@ def places(files: int) -> list[Any]:
 
 
 def both(
-    tmp_path: Path, *states: Any, user: str = "root", **arguments: Any
+    tmp_path: Path, *states: Any, user: str = "root", folders: Any = None, **arguments: Any
 ) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
     """Return what a copy plans, and what it would plan file by file."""
     task, ctx = Copy(src="t", dest="/etc", **arguments), context(find=finder(tmp_path), user=user)
-    kind = folder if all(state.exists for state in states) else absent
-    folders = [kind("/etc/t"), *(kind(f"/etc/t/d{number}") for number in range(3))]
-    few, many = view(*folders, *states), view(*folders, *states)
+    kind = folders or (folder if all(state.exists for state in states) else absent)
+    above = [kind("/etc/t"), *(kind(f"/etc/t/d{number}") for number in range(3))]
+    few, many = view(*above, *states), view(*above, *states)
     few.probed |= as_set(tmp_path / "t", *states)
     one_by_one = Copy(src="t", dest="/etc", follow=True, **arguments)  # where links are followed, there is no set
     return task.plan(few, ctx).effects, FileTask.plan(one_by_one, many, ctx).effects
@@ -71,25 +71,53 @@ def test_what_is_shown_and_left_is_the_same(tmp_path: Path) -> None:
     assert [x for e in few for x in e.leaves.items()] == [x for e in many for x in e.leaves.items()]
 
 
-def test_an_archive_holds_the_files_and_their_hashes(tmp_path: Path) -> None:
-    """What travels is a tar of exactly these files, with a list of hashes, whose own hash stands in the script."""
-    tree(tmp_path, 2000, 300)
-    few, _ = both(tmp_path, *places(2000))
-    upload = few[1].values[0]
+def unpacked(effect: Effect) -> tuple[dict[str, bytes], dict[str, int]]:
+    """Return files and folders (with their modes) of an effect's archive, its list of hashes compared and left out."""
+    upload = effect.values[0]
     assert isinstance(upload, Upload)
     data = b"".join(upload.pieces())
     assert len(data) == upload.size
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        members = {member.name: tar.extractfile(member).read() for member in tar.getmembers()}  # type: ignore[union-attr]
-    sums = members.pop("sums")
-    assert hashlib.sha256(sums).hexdigest() == upload.sha256 == few[1].values[1]
+        members = tar.getmembers()
+        files = {one.name: tar.extractfile(one).read() for one in members if one.isfile()}  # type: ignore[union-attr]
+    sums = files.pop("sums")
+    assert hashlib.sha256(sums).hexdigest() == upload.sha256 == effect.values[1]
     listed = [line.split("  ./", 1) for line in sums.decode().splitlines()]
     assert {name: digest for digest, name in listed} == {
-        name: hashlib.sha256(content).hexdigest() for name, content in members.items()
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
     }
-    assert len(members) == 2000
-    folders = {name.rpartition("/")[0] for name in members}
-    assert all(len([name for name in members if name.startswith(f"{one}/")]) <= MOST for one in folders)
+    return files, {one.name: one.mode for one in members if one.isdir()}
+
+
+def test_an_archive_holds_the_files_and_their_hashes(tmp_path: Path) -> None:
+    """What travels into folders that are there is a tar of these files, so many in each numbered one as may be."""
+    tree(tmp_path, 2000, 300)
+    few, _ = both(tmp_path, *places(2000), folders=folder)
+    assert [effect.script.name for effect in few] == ["put_files"]
+    files, folders = unpacked(few[0])
+    assert (len(files), folders) == (2000, {})
+    numbered = {name.rpartition("/")[0] for name in files}
+    assert all(len([name for name in files if name.startswith(f"{one}/")]) <= MOST for one in numbered)
+
+
+def test_a_new_folder_travels_as_one(tmp_path: Path) -> None:
+    """Where nothing is there yet, folders and files come in one tar, to be put in place by one name."""
+    source = tree(tmp_path, 2000, 300)
+    few, _ = both(tmp_path, *places(2000), mode="0640", directory_mode="0750")
+    assert [(effect.script.name, effect.values[-1]) for effect in few] == [("put_tree", "/etc/t")]
+    files, folders = unpacked(few[0])
+    top = next(iter(folders))
+    assert folders == dict.fromkeys((top, f"{top}/d0", f"{top}/d1", f"{top}/d2"), 0o750)
+    assert files == {f"{top}/{path.relative_to(source)}": path.read_bytes() for path in source.rglob("f*")}
+
+
+def test_archives_of_other_modes_are_other_ones(tmp_path: Path) -> None:
+    """Two that differ in modes alone are not taken for one another, by neither their hash nor what is kept of them."""
+    tree(tmp_path, 1000, 300)
+    asked = ({"mode": "0640"}, {"mode": "0644"}, {"directory_mode": "0700"})
+    for folders in (folder, absent):
+        plans = [both(tmp_path, *places(1000), folders=folders, **one)[0] for one in asked]
+        assert len({few[-1].values[1] for few in plans}) == (3 if folders is absent else 2)
 
 
 def left(effects: tuple[Effect, ...]) -> dict[File, FileState]:
@@ -112,7 +140,7 @@ def test_a_set_of_new_files_is_what_they_are_one_by_one(tmp_path: Path, argument
     tree(tmp_path, 100)
     (tmp_path / "t/d1/f0001").chmod(0o755)
     few, many = both(tmp_path, *places(100), user=user, **arguments)
-    assert len(few) == 2
+    assert len(few) == 1
     assert [one for effect in few for one in effect.shows] == [one for effect in many for one in effect.shows]
     assert {one: state.render() for one, state in left(few).items()} == {
         one: s.render() for one, s in left(many).items()
@@ -177,7 +205,7 @@ def test_hosts_that_lack_the_same_get_the_same_archive(tmp_path: Path) -> None:
     tree(tmp_path, 1000, 300)
     first, _ = both(tmp_path, *places(1000))
     second, _ = both(tmp_path, *places(1000))
-    one, other = first[1].values[0], second[1].values[0]
+    one, other = first[0].values[0], second[0].values[0]
     assert isinstance(one, Upload)
     assert isinstance(other, Upload)
     assert one.holds is other.holds
