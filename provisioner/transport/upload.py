@@ -52,20 +52,20 @@ class Sending:
         self._is_stopped = is_stopped
         self._heard = bytearray()
         self._mark = secrets.token_hex(8)
-        self.name = f".provision-{secrets.token_hex(8)}"
 
     def run(self, progress: Progress | None = None) -> str:
         """Send it, and return the folder on the device in which it lies; it was compared with its hash."""
         size, first = self._upload.size, min(FIRST, self._upload.size)
         kind = "archive" if self._upload.archive else "file"
-        values = [self._mark, self._upload.near, self.name, kind, str(first), self._upload.sha256, self._user or ""]
+        token = secrets.token_hex(8)
+        values = [self._mark, self._upload.near, token, kind, str(first), self._upload.sha256, self._user or ""]
         values.append("openssl" if size > LARGE else "sha256sum")
         self._shell.send(f"{RECEIVE}receive {' '.join(map(quote, values))}; exit\n".encode())
         place = self._word("ready", _GREETING)
         self._send(size, first, progress)
         self._shell.end()
         self._word("kept", _PATIENCE)
-        return f"{place}/{self.name}"
+        return place
 
     def _hand(self, data: bytes) -> None:
         """Send data; a device that took no more may have said why."""
@@ -192,7 +192,8 @@ def _member(piece: bytes, level: int) -> bytes:
 
 RECEIVE = r"""
 receive() {
-  # mark near name kind first sha256 user hash: what comes on stdin, into a new folder of that name on near's disk.
+  # mark near token kind first sha256 user hash: what comes on stdin, into a new folder of ours on near's disk. Its name
+  # tells the boot, so that what a power cut left there is known, and goes.
   umask 077
   trap '' HUP PIPE
   exec 3>&1
@@ -200,17 +201,25 @@ receive() {
   while [ ! -d "$near/" ]; do
     case $near in */*) near=${near%/*} ;; *) near= ;; esac
   done
-  if ! why=$(mkdir -- "$near/$3" 2>&1); then
-    near=${TMPDIR:-/tmp}
-    why=$(mkdir -- "$near/$3" 2>&1) || { complain "$1" "$why"; return; }
+  boot=
+  read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id
+  boot=${boot%%-*}
+  for left in "$near"/.provision-????????-????????????????; do
+    case $left in *"/.provision-$boot-"*) continue ;; esac
+    if [ -n "$boot" ] && [ -O "$left" ]; then rm -rf -- "$left"; fi
+  done
+  place=$near/.provision-$boot-$3
+  if ! why=$(mkdir -- "$place" 2>&1); then
+    place=${TMPDIR:-/tmp}/.provision-$boot-$3
+    why=$(mkdir -- "$place" 2>&1) || { complain "$1" "$why"; return; }
   fi
-  cd -- "$near/$3" || return
-  printf '%s ready %s\n' "$1" "$near" >&3
+  cd -- "$place" || return
+  printf '%s ready %s\n' "$1" "$place" >&3
   why=$(store "$1" "$4" "$5" 2>&1) && why=$(compare "$4" "$6" "$8" 2>&1) && why=$(give "$7" 2>&1) && {
     printf '%s kept \n' "$1" >&3
     return
   }
-  cd / && rm -rf -- "$near/$3"
+  cd / && rm -rf -- "$place"
   complain "$1" "$why"
 }
 complain() {

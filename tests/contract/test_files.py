@@ -102,6 +102,19 @@ def test_only_what_differs_travels(sshd: Sshd, tmp_path: Path) -> None:
     assert aside(device) == []
 
 
+def test_an_upload_that_a_power_cut_left_goes_with_the_next(sshd: Sshd, tmp_path: Path) -> None:
+    """What lies about of an upload of another boot is taken away when something is sent there; of this boot it stays."""
+    (tmp_path / "big").write_bytes(os.urandom(600_000))
+    device = tmp_path / "device"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    old, running = (device / f".provision-{name}-0123456789abcdef" for name in ("0000beef", boot))
+    for folder in (old, running):
+        folder.mkdir(parents=True)
+        (folder / "content").write_text("half")
+    assert push(sshd, tmp_path, f"src: {tmp_path}/big, dest: {device}/there").statuses == ["changed"]
+    assert aside(device) == [running]
+
+
 def test_the_same_content_travels_once(sshd: Sshd, tmp_path: Path) -> None:
     """A large file that goes to three places of one batch is sent once."""
     (tmp_path / "big").write_bytes(os.urandom(2_000_000))
