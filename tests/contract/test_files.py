@@ -103,7 +103,7 @@ def test_only_what_differs_travels(sshd: Sshd, tmp_path: Path) -> None:
 
 
 def test_an_upload_that_a_power_cut_left_goes_with_the_next(sshd: Sshd, tmp_path: Path) -> None:
-    """What lies about of an upload of another boot is taken away when something is sent there; of this boot it stays."""
+    """What lies about of an upload of another boot goes when something is sent there; what is of this boot stays."""
     (tmp_path / "big").write_bytes(os.urandom(600_000))
     device = tmp_path / "device"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
