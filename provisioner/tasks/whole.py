@@ -72,7 +72,7 @@ class Whole:
     def _is_calm(self) -> bool:
         """Tell whether nothing planned before makes another thing of a path here, new folders aside."""
         before = self._draft.base
-        if before.rerouted or before.wide or not all(map(self._is_plain, self._folders())):
+        if before.rerouted or any(map(self._is_near, before.wide)) or not all(map(self._is_plain, self._folders())):
             return False
         if any(pattern != ANYTHING and pattern.kind in ("file", "*") for pattern, _ in before.disturbances):
             return False
@@ -90,8 +90,9 @@ class Whole:
 
     def _is_near(self, one: object) -> bool:
         """Tell whether something is a path here, or on the way here."""
+        path = one.path if isinstance(one, File) else one.top if isinstance(one, FileSet) else None
         within = f"{self._base}/"
-        return isinstance(one, File) and (one.path.startswith(within) or within.startswith(f"{one.path.rstrip('/')}/"))
+        return path is not None and (path.startswith(within) or within.startswith(f"{path.rstrip('/')}/"))
 
     def _is_born(self) -> bool:
         return any(map(self._is_near, self._draft.base.born))

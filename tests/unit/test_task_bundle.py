@@ -36,9 +36,9 @@ def tree(tmp_path: Path, files: int, size: int = 10) -> Path:
     return tmp_path / "t"
 
 
-def places(files: int) -> list[Any]:
+def places(files: int, top: str = "/etc/t") -> list[Any]:
     """Return the places of such a tree as those that nothing stands at."""
-    return [absent(f"/etc/t/d{number % 3}/f{number:04}") for number in range(files)]
+    return [absent(f"{top}/d{number % 3}/f{number:04}") for number in range(files)]
 
 
 def both(
@@ -189,6 +189,33 @@ def test_a_later_task_sees_the_files_of_a_planned_set(tmp_path: Path) -> None:
     seen = at.peek(File("/etc/t/d1/f0001"))
     assert (seen.type, seen.owner, seen.mode, seen.content) == ("file", "root", "0644", b"         1")
     assert not at.peek(File("/etc/t/d1/other")).exists
+
+
+def nothing(top: str, files: int) -> list[FileState]:
+    """Return that nothing of a tree is there."""
+    return [absent(top), *(absent(f"{top}/d{n}") for n in range(3)), *places(files, top)]
+
+
+def test_two_sets_in_two_places_are_two(tmp_path: Path) -> None:
+    """A set that was planned elsewhere bears on no other."""
+    source = tree(tmp_path, 100)
+    at = view(folder("/srv"), *nothing("/etc/t", 100), *nothing("/srv/t", 100))
+    at.probed |= as_set(source, *places(100)) | as_set(source, *places(100, "/srv/t"), below="/srv/t")
+    for dest in ("/etc", "/srv"):
+        planned = plan(Copy(src="t", dest=dest), at, find=finder(tmp_path))
+        assert [effect.script.name for effect in planned.effects] == ["put_tree"]
+
+
+def test_over_a_planned_set_files_are_planned_one_by_one(tmp_path: Path) -> None:
+    """Who copies to where a set will be finds its files, and changes what is asked for otherwise."""
+    source = tree(tmp_path, 100)
+    at = view(*nothing("/etc/t", 100))
+    at.probed |= as_set(source, *places(100))
+    plan(Copy(src="t", dest="/etc"), at, find=finder(tmp_path))
+    planned = plan(Copy(src="t", dest="/etc", mode="0600"), at, find=finder(tmp_path))
+    assert [effect.script.name for effect in planned.effects] == ["give_access"]
+    assert len(left(planned.effects)) == 100
+    assert plan(Copy(src="t", dest="/etc", mode="0600"), at, find=finder(tmp_path)).effects == ()
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a|b", "a\\b", "-a"])
