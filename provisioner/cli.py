@@ -18,7 +18,7 @@ BACKENDS = ("namespace", "container", "model", "virtual")
 BAD_INPUT = 1
 INTERRUPTED = 130
 _WIDTH = 80
-_ALLOCATIONS = 20_000  # of objects, between two looks of the garbage collector at the youngest
+_ALLOCATIONS = 100_000  # of objects, between two looks of the garbage collector at the youngest
 
 
 class Formatter(argparse.HelpFormatter):
