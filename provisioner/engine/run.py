@@ -243,10 +243,9 @@ class HostRun:
         """Return the tasks that may have changed what a task's values, or the call for a handler, come from."""
         assert entry.task is not None
         ledger = self.tentative
-        names = ledger.resting_names
-        values = ledger.resting(self.compiler.uses(entry.task, names)) if names else ()
+        values = ledger.resting(self.compiler.uses(entry.task, ledger.rests)) if ledger.rests else ()
         calls = ledger.called.get(entry.task.name, ()) if entry.handler else ()
-        return tuple(dict.fromkeys((*values, *calls)))
+        return tuple(dict.fromkeys((*values, *calls))) if values or calls else ()
 
     def _told(
         self,
