@@ -199,8 +199,10 @@ class HostRun:
         items = self.compiler.prefetch(task, memory)
         for item in items:
             if item.action is not None:
-                with suppress(NotYetKnown, InputError):
+                try:
                     found.extend(item.action.looks_at(item.ctx))
+                except (NotYetKnown, InputError):
+                    continue
         if not items and (partly := self.compiler.partly(task, memory)):
             cls, arguments, ctx = partly
             with suppress(NotYetKnown, InputError):

@@ -111,6 +111,8 @@ class Playbook:
 
 def selected(task: Task, tags: Collection[str] = (), skip_tags: Collection[str] = ()) -> bool:
     """Tell whether --tags and --skip-tags leave a task in, with Ansible's always, never, tagged, untagged and all."""
+    if not (task.tags or tags or skip_tags):
+        return True
     own = set(task.tags) or {"untagged"}
     is_tagged = bool(task.tags)
     wanted = set(tags) or {"all"}
