@@ -83,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print_error(error, sys.stderr)
         return BAD_INPUT
+    finally:
+        gc.freeze()  # what is left ends with the process: Python would go over all of it for garbage once more
 
 
 def run(options: argparse.Namespace) -> int:
