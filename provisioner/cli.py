@@ -18,7 +18,7 @@ BACKENDS = ("namespace", "container", "model", "virtual")
 BAD_INPUT = 1
 INTERRUPTED = 130
 _WIDTH = 80
-_ALLOCATIONS = 20_000  # of objects, between two looks of the garbage collector at the youngest
+_ALLOCATIONS = 100_000  # of objects, between two looks of the garbage collector at the youngest
 
 
 class Formatter(argparse.HelpFormatter):
@@ -83,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print_error(error, sys.stderr)
         return BAD_INPUT
+    finally:
+        gc.freeze()  # what is left ends with the process: Python would go over all of it for garbage once more
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.records import dataclass
 
-from .document import Node, ScalarNode, decode, plain
+from .document import Node, ScalarNode, decode, is_template, plain
 from .errors import InputError, NotYetKnown
 from .model import Context, TaskType
 from .playbook import find_file
@@ -177,7 +176,7 @@ class Compiler:
     def _dependent(self, names: set[str]) -> frozenset[str]:
         """Return these names, and those of the variables that are made of them."""
         texts = {**self.scope.variables, **{name: plain(node) for name, node in self._play_vars.items()}}
-        uses = {name: used_in(value) for name, value in texts.items()} if names else {}
+        uses = {name: used for name, value in texts.items() if (used := used_in(value))} if names else {}
         while more := {name for name, used in uses.items() if used & {ANY, *names}} - names:
             names |= more
         return frozenset(names)
@@ -236,8 +235,8 @@ class Compiler:
         name = str(templar.render(task.name)) if "{{" in task.name else task.name
         label = f"{name} ({item_label})" if item_label is not None else name
         ctx = self._context(task, templar, variables, label, memory.facts)
-        notify = tuple(str(templar.render(one)) for one in task.notify)
-        skipped = self._skipped(task, templar)
+        notify = tuple([str(templar.render(one)) for one in task.notify])
+        skipped = self._skipped(task, templar) if task.when else None
         return Item(
             task=task,
             label=name,
@@ -358,7 +357,7 @@ def asked_by(play: Play, modules: Mapping[str, type[TaskType]]) -> frozenset[str
 
 def used_in(value: object) -> frozenset[str]:
     """Return the names that the texts in a value ask for."""
-    return frozenset(name for text in _strings(value) for name in _asked(text))
+    return frozenset(name for text in _strings(value) if is_template(text) for name in _asked(text))
 
 
 def _asked(text: str, *, expression: bool = False) -> frozenset[str]:
@@ -373,16 +372,19 @@ def _written(value: object) -> object:
 def _names_of(task: Task, cls: type[TaskType] | None) -> frozenset[str]:
     """Return the names that a task's values are made of."""
     names = _names(task, cls.expressions if cls else ())
-    if cls is None or cls.template is None:
-        return names
-    source = plain(task.args[cls.template]) if cls.template in task.args else None
+    return names if cls is None or cls.template is None else names | _names_in_template(task, cls.template)
+
+
+@lru_cache(_TASKS)
+def _names_in_template(task: Task, argument: str) -> frozenset[str]:
+    """Return the names that the template file asks for which a task's argument names."""
+    source = plain(task.args[argument]) if argument in task.args else None
     if not isinstance(source, str) or "{{" in source:
-        return names | {ANY}
+        return frozenset({ANY})
     try:
-        path = find_file(task, "templates", source)
-        return names | _names_in_file(str(path), path.stat().st_mtime_ns)
+        return _asked(find_file(task, "templates", source).read_text("utf-8"))
     except (InputError, OSError, UnicodeDecodeError):
-        return names | {ANY}
+        return frozenset({ANY})
 
 
 def _judged_by(task: Task) -> frozenset[str]:
@@ -401,13 +403,6 @@ def _names(task: Task, expressions: tuple[str, ...]) -> frozenset[str]:
     for node in (task.args[name] for name in expressions if name in task.args):
         names = names.union(*(_asked(text, expression=True) for text in _strings(plain(node))))
     return names.union(*(_asked(str(one.value), expression=True) for one in task.when))
-
-
-@lru_cache(_TASKS)
-def _names_in_file(path: str, changed: int) -> frozenset[str]:
-    """Return the names that a template file asks for, as it is since a time in nanoseconds."""
-    del changed
-    return _asked(Path(path).read_text("utf-8"))
 
 
 def _strings(value: object) -> Iterator[str]:

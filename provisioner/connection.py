@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,11 @@ class Credentials:
     become_password: Secret | None = None
     timeout: float = 10
 
+    @cached_property
+    def key_files(self) -> tuple[Path, ...]:
+        """Return the keys to log in with where the inventory names none."""
+        return (self.key_file.expanduser(),) if self.key_file else default_key_files()
+
 
 def target_of(host: Host, inventory: Inventory, given: Credentials, lab: Lab | None, *, become: bool) -> Target:
     """Return where a host is and how to get in; a simulated one is found in its lab."""
@@ -56,7 +62,7 @@ def target_of(host: Host, inventory: Inventory, given: Credentials, lab: Lab | N
         become=become,
         become_password=_become_password(host, given),
         connect_timeout=given.timeout,
-        known_hosts=(inventory.state_dir / "known_hosts", *default_known_hosts()),
+        known_hosts=_known_hosts(inventory.state_dir, os.environ.get("HOME")),
         proxy_jump=_jump(host),
     )
 
@@ -84,9 +90,18 @@ def _become_password(host: Host, given: Credentials) -> Secret | None:
 
 def _key_files(host: Host, given: Credentials) -> tuple[Path, ...]:
     named = _first(host, "ansible_ssh_private_key_file", "ansible_private_key_file")
-    if named:
-        return (Path(str(named)).expanduser(),)
-    return (given.key_file.expanduser(),) if given.key_file else default_key_files()
+    return (_path(str(named)).expanduser(),) if named else given.key_files
+
+
+@lru_cache
+def _path(text: str) -> Path:
+    return Path(text)
+
+
+@lru_cache
+def _known_hosts(state: Path, _home: str | None) -> tuple[Path, ...]:
+    """Return the files that know the keys of an inventory's hosts; `_home` is where the user's own one is."""
+    return (state / "known_hosts", *default_known_hosts())
 
 
 def _first(host: Host, *names: str) -> Any:
@@ -166,7 +181,8 @@ def _port(host: Host) -> int | None:
 
 def _jump(host: Host) -> str | None:
     """Find the jump host in the options that Ansible would hand to ssh."""
-    words = [word for name in _OPTIONS for word in _words(name, _first(host, name) or "")]
+    given = [(name, text) for name in _OPTIONS if (text := _first(host, name))]
+    words = [word for name, text in given for word in _words(name, text)]
     for word, following in zip(words, [*words[1:], ""], strict=False):
         option = following if word == "-o" else word.removeprefix("-o")
         if option.lower().startswith("proxyjump="):

@@ -409,13 +409,15 @@ class View:
     def peek(self, observable: Observable[S]) -> S:
         """Return the state of an observable without making it part of the guard; raises NeedLook."""
         where = observable.located(self)
-        state = self.planned.get(where) or where.implied(self) or self.raw(where)
+        # Most runs plan nothing, and each question here costs a hash.
+        planned = (self.planned.get(where) or where.implied(self)) if self.planned else None
+        state = planned or self.raw(where)
         self.lean(where)
         return state  # type: ignore[return-value]
 
     def lean(self, where: Observable[Any]) -> None:
         """Take note of the tasks that may have changed a thing, or on which what was planned of it rests."""
-        if where in self.rests:
+        if self.rests and where in self.rests:
             self.assumed.update(dict.fromkeys(self.rests[where]))
         if not self.disturbances:
             return

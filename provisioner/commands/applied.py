@@ -67,14 +67,14 @@ def remember(
         become_user=options.become_user,
         allow_restart=bool(options.allow_restart),
     )
-    shared = asdict(made)
+    # As text, for each file names all the hosts; in one line: json's quick encoder does not indent.
+    shared = json.dumps({name: value for name, value in asdict(made).items() if name not in ("host", "ended")})
     folder = path_of(inventory, "").parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for host in filter(_took_part, recap.hosts.values()):
-            # in one line: json's quick encoder does not indent, and each file names all the hosts
-            text = json.dumps({**shared, "host": host.name, "ended": host.state})
-            _write(path_of(inventory, host.name), text + "\n")
+            own = json.dumps({"host": host.name, "ended": host.state})
+            _write(path_of(inventory, host.name), f"{own[:-1]}, {shared[1:]}\n")
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     return None

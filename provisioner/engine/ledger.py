@@ -37,7 +37,7 @@ class Ledger:
         self.part.append(outcome)
         for name, value in outcome.plan.sets.items():
             self.memory.values[name] = Verbatim(value)
-            self.rests[name] = outcome.assumed
+            self._rest(name, outcome.assumed)
         if handlers:
             self._call(outcome, handlers)
         item = outcome.item
@@ -46,18 +46,18 @@ class Ledger:
         if item.task.register and outcome.last:
             looped = item.item is not None
             self.memory.values[item.task.register] = gathered(self.part) if looped else outcome.registered
-            self.rests[item.task.register] = _labels(one.assumed for one in self.part)
+            self._rest(item.task.register, _labels(one.assumed for one in self.part))
+
+    def _rest(self, name: str, labels: tuple[str, ...]) -> None:
+        self.rests.pop(name, None)
+        if labels:
+            self.rests[name] = labels
 
     def _call(self, outcome: Outcome, handlers: list[str]) -> None:
         for name in handlers:
             if name not in self.memory.notified or not outcome.assumed:
                 self.called[name] = outcome.assumed
         self.memory.notified.update(dict.fromkeys(handlers))
-
-    @property
-    def resting_names(self) -> tuple[str, ...]:
-        """Return the names of the values that rest on something."""
-        return tuple(name for name, labels in self.rests.items() if labels)
 
     def resting(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the tasks on which the values of these names rest."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SIMPLE = frozenset({str, int, bool, float, type(None)})
 
+_NO_PLAN = Plan()
+
 NO_LOG = "the output is hidden, as no_log is set"
 
 
@@ -44,7 +46,7 @@ class Outcome:
     at: Cursor
     last: bool
     status: Status
-    plan: Plan = field(default_factory=Plan)
+    plan: Plan = _NO_PLAN
     step: Step | None = None
     message: str | None = None
     hint: str | None = None

@@ -44,7 +44,7 @@ class Planner:
             return outcome
         view.begin()
         plan = outcome.plan = item.action.plan(view, item.ctx)
-        outcome.assumed = tuple({**dict.fromkeys(rests), **view.assumed})
+        outcome.assumed = tuple({**dict.fromkeys(rests), **view.assumed}) if view.assumed else rests
         if plan.failed and outcome.assumed:
             raise NotYetKnown(f"known after '{outcome.assumed[0]}'")
         self._weigh(outcome)

@@ -199,8 +199,10 @@ class HostRun:
         items = self.compiler.prefetch(task, memory)
         for item in items:
             if item.action is not None:
-                with suppress(NotYetKnown, InputError):
+                try:
                     found.extend(item.action.looks_at(item.ctx))
+                except (NotYetKnown, InputError):
+                    continue
         if not items and (partly := self.compiler.partly(task, memory)):
             cls, arguments, ctx = partly
             with suppress(NotYetKnown, InputError):
@@ -243,10 +245,9 @@ class HostRun:
         """Return the tasks that may have changed what a task's values, or the call for a handler, come from."""
         assert entry.task is not None
         ledger = self.tentative
-        names = ledger.resting_names
-        values = ledger.resting(self.compiler.uses(entry.task, names)) if names else ()
+        values = ledger.resting(self.compiler.uses(entry.task, ledger.rests)) if ledger.rests else ()
         calls = ledger.called.get(entry.task.name, ()) if entry.handler else ()
-        return tuple(dict.fromkeys((*values, *calls)))
+        return tuple(dict.fromkeys((*values, *calls))) if values or calls else ()
 
     def _told(
         self,

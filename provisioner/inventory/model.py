@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ class Inventory:
                     return node.source
         return None
 
-    @property
+    @cached_property
     def state_dir(self) -> Path:
         """Return the folder for what is kept about these hosts; Ansible skips its dot name."""
         if self.path is None:

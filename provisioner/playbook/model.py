@@ -18,6 +18,7 @@ Flag = bool | ScalarNode
 """A keyword that is on or off, or an expression in braces that says so on each host."""
 
 _SHIPPED = Path(__file__).parent.parent / "shipped"
+_FILES = 4096  # that tasks name, and which were found: the hosts of a fleet mostly name the same
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,6 +111,8 @@ class Playbook:
 
 def selected(task: Task, tags: Collection[str] = (), skip_tags: Collection[str] = ()) -> bool:
     """Tell whether --tags and --skip-tags leave a task in, with Ansible's always, never, tagged, untagged and all."""
+    if not (task.tags or tags or skip_tags):
+        return True
     own = set(task.tags) or {"untagged"}
     is_tagged = bool(task.tags)
     wanted = set(tags) or {"all"}
@@ -122,6 +125,7 @@ def selected(task: Task, tags: Collection[str] = (), skip_tags: Collection[str] 
     return not (own & skipped or ("tagged" in skipped and is_tagged))
 
 
+@lru_cache(maxsize=_FILES)
 def find_file(task: Task, kind: Literal["files", "templates"], name: str) -> Path:
     """Return the local file that a task names, or say where it was looked for."""
     tried = _candidates(task.folder, task.base_dir, kind, name)

@@ -132,6 +132,7 @@ class Runner:
         self._states: dict[str, HostState] = {}
         self._members: dict[int, list[HostState]] = {}
         self._common: dict[str, Any] = {}
+        self._used: dict[str, type[TaskType]] = {}
         self._groups: dict[str, list[str]] = {}
         self._hostvars: dict[str, Mapping[str, Any]] = {}
         self._kept = 0
@@ -201,6 +202,8 @@ class Runner:
 
     def _play(self, play: Play, playbook: Playbook) -> None:
         self._common = self._shared(play, playbook)
+        used = dict.fromkeys(task.module for task in play.everything())
+        self._used = {name: self.modules[name] for name in used if name in self.modules}
         self._asked = self._names_asked(play)
         going = [state for state in self._of(play) if not state.failed and not state.lost]
         self.emit(PlayStarted(play=play.name, hosts=tuple(one.host.name for one in going), tasks=len(play.tasks)))
@@ -363,7 +366,7 @@ class Runner:
         return HostScope(
             host=host.name,
             play=play,
-            modules=self.modules,
+            modules=self._used,
             variables=host.vars,
             extra=settings.extra,
             magic=self._magic(host),
@@ -402,8 +405,7 @@ class Runner:
 
     def _names_asked(self, play: Play) -> frozenset[str]:
         """Return the names that a play asks for; ANY where it is to know the facts whatever it asks for."""
-        used = [self.modules[task.module] for task in play.everything() if task.module in self.modules]
-        if play.gather_facts or any("facts" in one.services for one in used):
+        if play.gather_facts or any("facts" in one.services for one in self._used.values()):
             return frozenset({ANY})
         return asked_by(play, self.modules) | used_in(self.settings.extra)
 
@@ -433,7 +435,7 @@ class Runner:
         if self.settings.facts is None:
             return None
         with suppress(OSError, ValueError):
-            return self.settings.facts.state.parse(self.inventory.facts_file(name).read_text("utf-8"))
+            return self.settings.facts.state.parse(self.inventory.facts_file(name).read_bytes().decode())
         return None
 
     def _remember(self, state: HostState, summary: Summary) -> None:

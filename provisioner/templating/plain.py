@@ -21,18 +21,16 @@ _CACHED = 8192
 
 
 class Pieces(NamedTuple):
-    """A string that is text, name, text, name, ..., text: its texts, and the names between them."""
+    """A string that is text, name, text, name, ..., text: its names, and what is to be filled in with their values."""
 
-    texts: tuple[str, ...]
     names: tuple[str, ...]
+    form: str
 
     def joined(self, values: Sequence[Any]) -> Any:
         """Return what Jinja would make of it with these values of the names: a name alone keeps its value's type."""
-        if self.texts == ("", ""):
+        if self.form == "%s":
             return values[0]
-        first, *rest = self.texts
-        shown = ("" if value is None else str(value) for value in values)
-        return first + "".join([value + text for value, text in zip(shown, rest, strict=True)])
+        return self.form % tuple(["" if value is None else value for value in values])
 
 
 @functools.lru_cache(_CACHED)
@@ -42,7 +40,9 @@ def pieces(text: str) -> Pieces | None:
     texts, names = cut[::2], cut[1::2]
     if not names or any(_ELSE.search(literal) for literal in texts):
         return None
-    return None if any(name in _WORDS or name in _JINJA for name in names) else Pieces(texts, names)
+    if any(name in _WORDS or name in _JINJA for name in names):
+        return None
+    return Pieces(names, "%s".join([text.replace("%", "%%") for text in texts]))
 
 
 def names_in(text: str) -> frozenset[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from provisioner.document import ListNode, MapNode, Node, ScalarNode, UnsafeText, Vault, is_template, near
@@ -29,7 +30,11 @@ class Templar:
     def __init__(self, variables: Mapping[str, object], *, base_dirs: Sequence[Path] = ()) -> None:
         self.variables = variables
         self.base_dirs = tuple(base_dirs)
-        self._scope = _Scope(self)
+
+    @cached_property
+    def _scope(self) -> _Scope:
+        # Most templars never need it: what they render is text and names.
+        return _Scope(self)
 
     def with_vars(self, extra: Mapping[str, object]) -> Templar:
         """Return a templar in which these variables come before the others."""

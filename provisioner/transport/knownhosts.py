@@ -164,8 +164,8 @@ class _Files:
 
     def get(self, path: Path) -> Index:
         """Return the entries of a file; a file that is not there has none."""
+        stamp = _stamp(path)
         with self._lock:
-            stamp = _stamp(path)
             if path not in self._read or self._read[path][0] != stamp:
                 text = path.read_text(encoding="utf-8", errors="surrogateescape") if stamp else ""
                 self._read[path] = (stamp, Index(path, text))

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from provisioner.records import dataclass
 from provisioner.transport.knownhosts import HostKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from provisioner.transport.target import Target
 
@@ -53,8 +54,8 @@ class Attempts:
 
 def load_key(path: Path) -> paramiko.PKey:
     """Return the private key of a file (and its certificate), read once per process."""
+    stamp = (path, path.stat().st_mtime_ns)
     with _KEYS_LOCK:
-        stamp = (path, path.stat().st_mtime_ns)
         if stamp not in _KEYS:
             _KEYS[stamp] = paramiko.PKey.from_path(path)
         return _KEYS[stamp]
@@ -105,7 +106,7 @@ class Login(AuthStrategy):
         self._settings = settings
         self._target = target
         self._own = own  # a jump host is not given the device's password
-        self._labels: dict[int, str] = {}
+        self._labels: dict[int, Callable[[], str]] = {}
 
     def authenticate(self, transport: paramiko.Transport) -> AuthResult:
         """Log in, or raise AuthFailure when every source was refused."""
@@ -127,16 +128,16 @@ class Login(AuthStrategy):
             remaining = tuple(source.authenticate(transport))
         except paramiko.BadAuthenticationType as error:
             self.attempts.accepted = tuple(error.allowed_types)
-            self.attempts.tried.append(self._labels[id(source)])
+            self.attempts.tried.append(self._labels[id(source)]())
         except paramiko.SSHException:
             if not transport.is_active():
-                self.attempts.tried.append(f"{self._labels[id(source)]} (then it hung up)")
+                self.attempts.tried.append(f"{self._labels[id(source)]()} (then it hung up)")
                 self.attempts.hung_up = True
                 raise AuthFailure(result=AuthResult(strategy=self)) from None
-            self.attempts.tried.append(self._labels[id(source)])
+            self.attempts.tried.append(self._labels[id(source)]())
         else:
             if remaining:
-                self.attempts.tried.append(f"{self._labels[id(source)]} (accepted, but not enough)")
+                self.attempts.tried.append(f"{self._labels[id(source)]()} (accepted, but not enough)")
                 self.attempts.accepted = remaining
             return remaining
         return None
@@ -149,27 +150,28 @@ class Login(AuthStrategy):
             self._labels[id(source)] = label
             yield source
 
-    def _labelled(self) -> Iterator[tuple[AuthSource, str]]:
-        seen: set[bytes] = set()
+    def _labelled(self) -> Iterator[tuple[AuthSource, Callable[[], str]]]:
+        seen: list[paramiko.PKey] = []
         for path in self._files():
             key = self._load(path)
-            if key is not None and key.asbytes() not in seen:
-                seen.add(key.asbytes())
-                yield InMemoryPrivateKey(self.attempts.user, key), f"key {path} ({_describe(key)})"
+            if key is not None and key not in seen:
+                seen.append(key)
+                yield InMemoryPrivateKey(self.attempts.user, key), partial(_file_label, path, key)
+        told = {key.asbytes() for key in seen}
         for key in self._agent_keys():
-            if key.asbytes() not in seen:
-                seen.add(key.asbytes())
-                yield InMemoryPrivateKey(self.attempts.user, key), f"agent key {_describe(key)}"
+            if key.asbytes() not in told:
+                told.add(key.asbytes())
+                yield InMemoryPrivateKey(self.attempts.user, key), partial(_agent_label, key)
         yield from self._password()
 
-    def _password(self) -> Iterator[tuple[AuthSource, str]]:
+    def _password(self) -> Iterator[tuple[AuthSource, Callable[[], str]]]:
         password = self._target.password
         if password is None or not self._own:
             return
         if not self.verified:
             self.attempts.tried.append("no password, for the host key was not verified")
             return
-        yield Password(self.attempts.user, password.reveal), "password"
+        yield Password(self.attempts.user, password.reveal), lambda: "password"
 
     def _files(self) -> list[Path]:
         configured = self._settings.get("identityfile", [])
@@ -210,6 +212,14 @@ def _public_blob(path: Path) -> bytes | None:
         except (OSError, ValueError, IndexError):
             continue
     return None
+
+
+def _file_label(path: Path, key: paramiko.PKey) -> str:
+    return f"key {path} ({_describe(key)})"
+
+
+def _agent_label(key: paramiko.PKey) -> str:
+    return f"agent key {_describe(key)}"
 
 
 def _describe(key: paramiko.PKey) -> str:

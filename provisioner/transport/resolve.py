@@ -6,6 +6,7 @@ Imports fabric at the top: only what is itself imported late may import this mod
 from __future__ import annotations
 
 import math
+import threading
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,13 @@ from provisioner.errors import InputError
 from provisioner.transport import sshconfig
 
 if TYPE_CHECKING:
-    from paramiko.config import SSHConfig
-
+    from provisioner.transport.settings import Settings
     from provisioner.transport.target import Target
 
 PATIENCE = 30.0
 """Seconds for a busy machine's handshake and PAM, once it has answered."""
+
+_PREPARING = threading.Lock()
 
 
 class _Connection(Connection):  # type: ignore[misc]  # fabric has no types
@@ -35,11 +37,13 @@ class _Connection(Connection):  # type: ignore[misc]  # fabric has no types
 
 def configuration(target: Target, *, user: str | None = None, port: int | None = None) -> Config:
     """Return what ssh_config says, as fabric wants it, for all hosts with the same user and port."""
-    return _configured(sshconfig.load(target.ssh_config, user=user, port=port))
+    parsed = sshconfig.load(target.ssh_config, user=user, port=port)
+    with _PREPARING:  # the many that begin together wait for one that prepares it
+        return _configured(parsed)
 
 
 @lru_cache(maxsize=256)
-def _configured(parsed: SSHConfig) -> Config:
+def _configured(parsed: Settings) -> Config:
     # Lazy: fabric's own configuration files and environment have no say here.
     config = Config(lazy=True, ssh_config=parsed)
     config._set(user=config.user, port=config.port, connect_kwargs={})  # noqa: SLF001 - as attributes, found at once

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -106,13 +105,10 @@ class SshSession:
 
     def close(self) -> None:
         """Hang up; closing twice is no error."""
-        shell, link = self._shell, self._link
+        link = self._link
         self._shell = self._link = None
-        with contextlib.suppress(Exception):
-            if shell is not None:
-                shell.close()
         if link is not None:
-            link.close()
+            link.close()  # and with it every shell: to close them one by one would be packets of their own
 
     def __enter__(self) -> Self:
         """Open the session."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,39 +16,58 @@ from provisioner.errors import InputError, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from paramiko.config import SSHConfig
+    from provisioner.transport.settings import Settings
 
 _MAX_DEPTH = 16
+_READING = threading.Lock()
 _SETTING = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.+?)\s*$")
 SYSTEM = Path("/etc/ssh/ssh_config")
 
 
-def load(path: Path | None, *, user: str | None = None, port: int | None = None) -> SSHConfig:
+def load(path: Path | None, *, user: str | None = None, port: int | None = None) -> Settings:
     """Return the parsed configuration, to be read only; user and port, if given, win over what the files say."""
     from paramiko.ssh_exception import ConfigParseError
 
+    files = _files(path)
     try:
-        return _parsed(_given(user, port), tuple((file, file.stat().st_mtime_ns) for file in _files(path)))
+        with _READING:  # the many that begin together wait for one that reads
+            return _parsed(_given(user, port), files)
     except (ConfigParseError, ValueError) as error:
         where = path or Path("~/.ssh/config")
         raise InputError(f"ssh_config: {error}", source=Source(str(where))) from error
 
 
 @lru_cache(maxsize=256)
-def _parsed(given: str, files: tuple[tuple[Path, int], ...]) -> SSHConfig:
-    from paramiko.config import SSHConfig
+def _parsed(given: str, files: tuple[tuple[Path, int], ...]) -> Settings:
+    from provisioner.transport.settings import Settings
 
-    return SSHConfig.from_text(given + "".join(f"{_text(file, stamp)}\n" for file, stamp in files))
+    return Settings.from_text(given + "".join(f"{_text(file, stamp)}\n" for file, stamp in files))
 
 
-def _files(path: Path | None) -> list[Path]:
+def _files(path: Path | None) -> tuple[tuple[Path, int], ...]:
+    """Return the files that count, each with the time of its last change."""
     if path is None:
-        return [file for file in (Path.home() / ".ssh" / "config", SYSTEM) if file.is_file()]
+        stamped = (_stamped(file) for file in (_own(os.environ.get("HOME")), SYSTEM))
+        return tuple(one for one in stamped if one is not None)
     if path == Path(os.devnull):
-        return []
-    if not path.is_file():
+        return ()
+    found = _stamped(path)
+    if found is None:
         raise InputError("no such ssh_config", source=Source(str(path)))
-    return [path]
+    return (found,)
+
+
+@lru_cache
+def _own(_home: str | None) -> Path:
+    return Path.home() / ".ssh" / "config"
+
+
+def _stamped(file: Path) -> tuple[Path, int] | None:
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return (file, facts.st_mtime_ns) if stat.S_ISREG(facts.st_mode) else None
 
 
 def _given(user: str | None, port: int | None) -> str:
@@ -90,6 +111,10 @@ def _criteria(keyword: str, value: str) -> str:
 
 
 def _header(criteria: str) -> str:
+    words = shlex.split(criteria)
+    if len(words) == 2 and words[0] == "originalhost":  # noqa: PLR2004
+        # The same as a Match, for which paramiko asks who runs this, each time that it looks a host up.
+        return f"Host {shlex.join(words[1].split(','))}"
     return f"Match {criteria}" if criteria else "Host *"
 
 
