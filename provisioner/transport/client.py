@@ -6,8 +6,10 @@ Imports paramiko at the top: only what is itself imported late may import this m
 from __future__ import annotations
 
 import math
+import struct
 import threading
 import time
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import paramiko
@@ -23,16 +25,53 @@ if TYPE_CHECKING:
 _TICK = 1.0  # paramiko's own is a tenth of it, and a tick of an idle connection costs as much as a packet
 _AHEAD = 1 << 16
 _LONGEST_LINE = 1 << 16
+_PAUSE = 0.005  # how long what comes may lie while much is sent: it says that there is room, and little at a time
+_MUCH = 3  # packets: about what OpenSSH takes before it says so
+_SENDING = 0.02  # how long much that was sent counts as being sent
+_AROUND = 128  # more than a packet has around what it carries
+_HEAD = struct.Struct(">BII")
+_CHANNEL_DATA = 94
 # What is fast in paramiko comes first; CBC, 3DES, MD5 and SHA-1 are not offered.
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _MACS = ("hmac-sha2-256", "hmac-sha2-512", "hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
 
 
+class Data:
+    """What a channel carries, as a message: no copy of it before it is a packet."""
+
+    __slots__ = ("content", "head")
+
+    def __init__(self, channel: int, content: memoryview) -> None:
+        self.head = _HEAD.pack(_CHANNEL_DATA, channel, len(content))
+        self.content = content
+
+    def __len__(self) -> int:
+        """Return the length of the message."""
+        return len(self.head) + len(self.content)
+
+    def asbytes(self) -> bytes:
+        """Return the message, as paramiko asks for it."""
+        return b"".join((self.head, self.content))
+
+
+Flight = tuple[Data, ...]
+"""Messages that leave one after the other, at once."""
+
+
 class Packets(Packetizer):
-    """Reads what has come in one go, where paramiko asks twice a packet; its handshake needs no timer's thread."""
+    """Packets in few system calls: what has come is read, and a flight sent, in one go.
+
+    paramiko asks the system twice for each packet, and every time that it does all its threads queue for their turn at
+    the interpreter. Its handshake needs a timer's thread, too.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
+        self._turn = threading.Lock()
+        self._room = bytearray()
+        self._filled = 0
+        self._gathering = False
+        self._sending_until = 0.0
         self._source = sock
         self._ahead = b""
         self._deadline: float | None = None
@@ -73,9 +112,44 @@ class Packets(Packetizer):
         line, _, self._ahead = self._ahead.partition(b"\n")
         return line.removesuffix(b"\r").decode("utf-8", "replace")
 
+    def send_message(self, data: paramiko.Message | Flight) -> None:
+        """Send a message, or a flight of them."""
+        with self._turn:
+            if isinstance(data, tuple):
+                self._send_flight(data)
+            else:
+                super().send_message(data)
+
+    def _send_flight(self, flight: Flight) -> None:
+        size = sum(map(len, flight)) + _AROUND * len(flight)
+        put: Any = super().send_message
+        if len(flight) >= _MUCH:
+            self._sending_until = time.monotonic() + _SENDING
+        self._make_room(size)
+        try:
+            for data in flight:
+                put(data)
+        finally:  # what has its number has to leave, or nothing after it is understood
+            self._gathering = False
+            self.write_all(memoryview(self._room)[: self._filled])
+
+    def _make_room(self, size: int) -> None:
+        # It is used again: new room would have to be cleared, and given back, each time.
+        if len(self._room) < size:
+            self._room = bytearray(size)
+        self._filled = 0
+        self._gathering = True
+
+    def _space(self, size: int) -> memoryview:
+        return memoryview(self._room)[self._filled : self._filled + size]
+
     def write_all(self, out: Buffer) -> None:
-        """Send a packet, however long that takes; what is left of one that did not fit is not copied."""
+        """Send a packet, however long that takes, or add it to the flight; what did not fit at once is not copied."""
         left = memoryview(out)
+        if self._gathering:
+            self._space(len(left))[:] = left
+            self._filled += len(left)
+            return
         while left:
             try:
                 sent = self._source.send(left)
@@ -91,6 +165,8 @@ class Packets(Packetizer):
 
     def _fetch(self) -> bool:
         """Take what has come; tell whether anything has before the socket's tick."""
+        if time.monotonic() < self._sending_until:
+            time.sleep(_PAUSE)
         try:
             chunk = self._source.recv(_AHEAD)
         except TimeoutError:
@@ -149,6 +225,15 @@ class ClientTransport(paramiko.Transport):
             if not self.active:
                 raise self.get_exception() or paramiko.SSHException("Negotiation failed.")
 
+    def send_data(self, channel: Any, data: memoryview) -> int:
+        """Send what the channel has room for, and return its length; 0 and TimeoutError as Channel.send has them."""
+        sizes = _allotted(channel, len(data))
+        parts = [data[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
+        if parts:
+            carrier: Any = self
+            carrier._send_user_message(tuple(Data(channel.remote_chanid, part) for part in parts))  # noqa: SLF001
+        return sum(sizes)
+
     def _parse_debug(self, _message: paramiko.Message) -> None:
         """Read no word of what a server tells those who debug it: OpenSSH's has some for each login."""
 
@@ -161,6 +246,20 @@ class ClientTransport(paramiko.Transport):
         login = self.auth_handler = _Login(self)
         login.auth_publickey(username, key, done)
         return login.wait_for_response(done)
+
+
+def _allotted(channel: Any, size: int) -> list[int]:
+    """Take so many bytes of a channel's window, or as many as there are, and return the packets that they make."""
+    sizes: list[int] = []
+    with channel.lock:
+        if channel.closed:
+            raise OSError("the channel is closed")
+        while size and (channel.out_window_size or not sizes):
+            if not (taken := channel._wait_for_send_window(size)):  # noqa: SLF001 - what Channel.send asks, too
+                break
+            sizes.append(taken)
+            size -= taken
+    return sizes
 
 
 def _wait(event: threading.Event, transport: paramiko.Transport, timeout: float | None) -> None:
