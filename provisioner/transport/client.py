@@ -6,6 +6,7 @@ Imports paramiko at the top: only what is itself imported late may import this m
 from __future__ import annotations
 
 import math
+import os
 import struct
 import threading
 import time
@@ -65,6 +66,15 @@ class Packets(Packetizer):
     the interpreter. Its handshake needs a timer's thread, too.
     """
 
+    # paramiko's state of what is sent, by its names in there: what makes packets goes on from it, and leaves it.
+    REKEY_BYTES: int
+    REKEY_PACKETS: int
+    _Packetizer__block_engine_out: Any
+    _Packetizer__iv_out: bytes
+    _Packetizer__sequence_number_out: int
+    _Packetizer__sent_bytes: int
+    _Packetizer__sent_packets: int
+
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self._turn = threading.Lock()
@@ -122,7 +132,7 @@ class Packets(Packetizer):
 
     def _send_flight(self, flight: Flight) -> None:
         size = sum(map(len, flight)) + _AROUND * len(flight)
-        put: Any = super().send_message
+        put: Any = self._seal if self._may_seal(size, len(flight)) else super().send_message
         if len(flight) >= _MUCH:
             self._sending_until = time.monotonic() + _SENDING
         self._make_room(size)
@@ -132,6 +142,31 @@ class Packets(Packetizer):
         finally:  # what has its number has to leave, or nothing after it is understood
             self._gathering = False
             self.write_all(memoryview(self._room)[: self._filled])
+
+    def _may_seal(self, size: int, packets: int) -> bool:
+        """Tell whether paramiko's state is one that we know to go on from, and new keys are not due."""
+        state = vars(self)
+        return (
+            state.get("_Packetizer__aead_out") is True
+            and state.get("_Packetizer__compress_engine_out", self) is None
+            and hasattr(self._Packetizer__block_engine_out, "encrypt_into")
+            and self._Packetizer__sent_bytes + size < self.REKEY_BYTES
+            and self._Packetizer__sent_packets + packets < self.REKEY_PACKETS
+        )
+
+    def _seal(self, data: Data) -> None:
+        """Add a packet to the flight just as paramiko makes it under AES-GCM, with one copy where that takes six."""
+        padding = 19 - (len(data) + 4) % 16
+        plain = b"".join((bytes((padding,)), data.head, data.content, os.urandom(padding)))
+        length = len(plain).to_bytes(4, "big")
+        packet = self._space(len(length) + len(plain) + 16)
+        packet[:4] = length
+        self._Packetizer__block_engine_out.encrypt_into(self._Packetizer__iv_out, plain, length, packet[4:])
+        self._Packetizer__iv_out = self._inc_iv_counter(self._Packetizer__iv_out)  # type: ignore[attr-defined]
+        self._Packetizer__sequence_number_out = (self._Packetizer__sequence_number_out + 1) & 0xFFFFFFFF
+        self._Packetizer__sent_bytes += len(packet)
+        self._Packetizer__sent_packets += 1
+        self._filled += len(packet)
 
     def _make_room(self, size: int) -> None:
         # It is used again: new room would have to be cleared, and given back, each time.
