@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _TICK = 1.0  # paramiko's own is a tenth of it, and a tick of an idle connection costs as much as a packet
 _AHEAD = 1 << 16
 _LONGEST_LINE = 1 << 16
-_PAUSE = 0.005  # how long what comes may lie while much is sent: it says that there is room, and little at a time
+# How long what comes may lie while much is sent, for each connection that sends: what comes says that there is room,
+# little by little; one alone is not to wait for it, and of many each has its turn only so often.
+_PAUSE, _LONGEST_PAUSE = 0.001, 0.01
 _MUCH = 3  # packets: about what OpenSSH takes before it says so
 _SENDING = 0.02  # how long much that was sent counts as being sent
 _AROUND = 128  # more than a packet has around what it carries
@@ -59,6 +61,9 @@ Flight = tuple[Data, ...]
 """Messages that leave one after the other, at once."""
 
 
+_senders: set[Packets] = set()
+
+
 class Packets(Packetizer):
     """Packets in few system calls: what has come is read, and a flight sent, in one go.
 
@@ -85,6 +90,11 @@ class Packets(Packetizer):
         self._source = sock
         self._ahead = b""
         self._deadline: float | None = None
+
+    def close(self) -> None:
+        """Close what the packets go over."""
+        super().close()
+        _senders.discard(self)
 
     def start_handshake(self, timeout: float) -> None:
         """Bound the handshake, beginning now."""
@@ -133,7 +143,8 @@ class Packets(Packetizer):
     def _send_flight(self, flight: Flight) -> None:
         size = sum(map(len, flight)) + _AROUND * len(flight)
         put: Any = self._seal if self._may_seal(size, len(flight)) else super().send_message
-        if len(flight) >= _MUCH:
+        if len(flight) >= _MUCH and not self.closed:
+            _senders.add(self)
             self._sending_until = time.monotonic() + _SENDING
         self._make_room(size)
         try:
@@ -201,7 +212,9 @@ class Packets(Packetizer):
     def _fetch(self) -> bool:
         """Take what has come; tell whether anything has before the socket's tick."""
         if time.monotonic() < self._sending_until:
-            time.sleep(_PAUSE)
+            time.sleep(min(_PAUSE * len(_senders), _LONGEST_PAUSE))
+        else:
+            _senders.discard(self)
         try:
             chunk = self._source.recv(_AHEAD)
         except TimeoutError:

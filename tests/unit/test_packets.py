@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from paramiko.compress import ZlibCompressor, ZlibDecompressor
 from paramiko.packet import Packetizer
 
-from provisioner.transport.client import Data, Packets, _allotted
+from provisioner.transport.client import Data, Packets, _allotted, _senders
 
 CIPHERS = ("none", "gcm", "gcm-plain", "gcm-zlib", "ctr", "ctr-etm")
 LARGE = 32_768 - 64
@@ -38,6 +38,9 @@ class Source:
         number = self.takes.pop(0) if self.takes else len(data)
         self.got += bytes(data[:number])
         return number
+
+    def close(self) -> None:
+        """Take no more."""
 
     def recv(self, size: int) -> bytes:
         """Return what was sent."""
@@ -244,6 +247,18 @@ def test_many_may_send_at_once(cipher: str) -> None:
         assert [text for text in got if text.startswith(f"{name} ")] == wanted
     starts = [at for at, text in enumerate(got) if text.endswith(" 0") and text.count(" ") == 2]
     assert all(got[at + n] == f"{got[at][:-1]}{n}" for at in starts for n in range(5))
+
+
+def test_who_sends_no_more_holds_nobody_up() -> None:
+    """A connection counts among those that send from its first large flight until it is closed, and not after that."""
+    _, writer, _reader = joined("gcm")
+    writer.send_message(flight(b"a"))
+    assert writer not in _senders
+    writer.send_message(flight(*[bytes(LARGE)] * 8))
+    assert writer in _senders
+    writer.close()
+    writer.send_message(flight(*[bytes(LARGE)] * 8))
+    assert writer not in _senders
 
 
 def channel(window: int, packet: int = 32_768) -> Any:
