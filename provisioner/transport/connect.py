@@ -54,9 +54,9 @@ class Link:
     carriers: list[Link | Proxy] = field(default_factory=list)
 
     @property
-    def transport(self) -> paramiko.Transport:
-        """Return paramiko's transport."""
-        transport: paramiko.Transport = self.connection.transport
+    def transport(self) -> ClientTransport:
+        """Return paramiko's transport, which is ours."""
+        transport: ClientTransport = self.connection.transport
         return transport
 
     @property

@@ -17,10 +17,12 @@ from provisioner.transport.text import clean, gist
 if TYPE_CHECKING:
     import paramiko
 
+    from provisioner.transport.client import ClientTransport
     from provisioner.transport.target import Target
 
-# One paramiko packet: a longer piece is cut by Channel.send, and what is left copied again.
-_PIECE = 32_768 - 64
+FLIGHT = 8 * (32_768 - 64)
+"""Bytes that are sent at once: so many packets, full to the last."""
+
 _READ = 1 << 18
 _TICK = 0.02  # how long a full window may block before we look whether the other side waits for us
 _TAIL = 1 << 16  # how much of stderr, and of noise before the ready line, is kept
@@ -97,9 +99,7 @@ def request(channel: paramiko.Channel, kind: str, argument: str) -> None:
 class Shell:
     """A running /bin/sh; one thread uses it at a time."""
 
-    def __init__(
-        self, transport: paramiko.Transport, target: Target, user: str, tally: Tally, *, verified: bool
-    ) -> None:
+    def __init__(self, transport: ClientTransport, target: Target, user: str, tally: Tally, *, verified: bool) -> None:
         self._target = target
         self._user = user
         self._tally = tally
@@ -114,6 +114,7 @@ class Shell:
         self._ready = False
         self.uid: int | None = None
         self.login_user = user
+        self._transport = transport
         self._channel = self._start(transport)
 
     def _start(self, transport: paramiko.Transport) -> paramiko.Channel:
@@ -179,16 +180,16 @@ class Shell:
         position = 0
         stalled = time.monotonic() + _STALL
         while position < len(view):
-            sent = self._send_piece(bytes(view[position : position + _PIECE]))
+            sent = self._send_piece(view[position : position + FLIGHT])
             if sent:
                 position += sent
                 stalled = time.monotonic() + _STALL
             elif time.monotonic() > stalled:
                 raise TimeoutError("the device stopped reading")
 
-    def _send_piece(self, piece: bytes) -> int:
+    def _send_piece(self, piece: memoryview) -> int:
         try:
-            sent = self._channel.send(piece)
+            sent = self._transport.send_data(self._channel, piece)
         except TimeoutError:
             self._pump()
             return 0

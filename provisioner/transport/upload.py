@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provisioner.errors import LinkLost, Refused
 from provisioner.shell import quote
+from provisioner.transport.shell import FLIGHT
 from provisioner.transport.text import clean, gist
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _WORTH = 0.95  # of what it was: what gets no smaller than this is not packed
 _SKIPPED = 8  # pieces that are not tried after one that did not get smaller
 _BUFFERED = 4 << 20  # what is on its way, or waits for it, before sending takes any time
 _LEVEL = 1
-_PIECE = 1 << 17
 _PATIENCE = 900.0  # for a slow disk to take in, and hash, what was sent
 _GREETING = 60.0
 _TURN = 1.0  # how long a wait may be before we look whether somebody wants it to end
@@ -85,7 +85,7 @@ class Sending:
 
     def _send(self, size: int, first: int, progress: Progress | None) -> None:
         """Send the first bytes, see how long they take, and then the rest, in the way that is quickest."""
-        pieces = _cut(self._upload.pieces(_PIECE), first)
+        pieces = _cut(self._upload.pieces(FLIGHT), first)
         began = time.monotonic()
         sample = next(pieces, b"")
         self._hand(sample)

@@ -19,14 +19,13 @@ from proxy import Proxy
 
 from provisioner.errors import Refused
 from provisioner.shell import Part, Upload
+from provisioner.transport import SshSession, remember
 from provisioner.transport.upload import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sshd import Sshd
-
-    from provisioner.transport import SshSession
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="mounts and owners need root")
@@ -165,6 +164,40 @@ def test_what_was_compared_is_noted_as_it_is(session: SshSession, tmp_path: Path
     command = ["stat", "-c", "%d|%i|%s|%y", place / "content"]
     seen = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}).stdout
     assert (place / "hashed").read_text() == f"{sent.sha256} {seen}"
+
+
+@pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes128-ctr"])
+@pytest.mark.parametrize("wants", ["device", "controller"])
+def test_keys_are_exchanged_while_a_file_is_sent(
+    start_sshd: Callable[..., Sshd], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cipher: str, wants: str
+) -> None:
+    """Whichever side wants new keys again and again while much is sent, it arrives as it was."""
+    from provisioner.transport.client import Packets
+
+    options = {"Ciphers": cipher}
+    if wants == "device":
+        options["RekeyLimit"] = "1M"
+    else:
+        monkeypatch.setattr(Packets, "REKEY_BYTES", 1_000_000)
+    content = os.urandom(20_000_000)
+    with SshSession(start_sshd(options).target()) as session:
+        place = session.put(upload(content, tmp_path))
+        assert (Path(place) / "content").read_bytes() == content
+        assert session.run_aside(b"echo on\n", 20) == (0, b"on\n")
+
+
+def test_a_file_goes_through_a_jump_host(start_sshd: Callable[..., Sshd], sshd: Sshd, tmp_path: Path) -> None:
+    """What is sent over a channel of another connection arrives as it was."""
+    jump = start_sshd()
+    (jump.folder / "authorized_keys").write_text(sshd.key.with_suffix(".pub").read_text())
+    known = tmp_path / "known_hosts"
+    for server in (sshd, jump):
+        remember(known, " ".join((f"[127.0.0.1]:{server.port}", *server.host_key())))
+    target = sshd.target(known_hosts=(known,), proxy_jump=f"{sshd.user}@127.0.0.1:{jump.port}")
+    content = os.urandom(20_000_000)
+    with SshSession(target) as session:
+        place = session.put(upload(content, tmp_path))
+        assert (Path(place) / "content").read_bytes() == content
 
 
 def test_what_was_damaged_is_refused(session: SshSession, tmp_path: Path) -> None:
