@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import select
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ class Proxy:
 
     Each chunk carries a depth, by who had seen what when it was sent: a client's chunk is one deeper than the deepest
     chunk of the server that the client had by then; a server's chunk is as deep as the deepest that the server had.
+    What a client has sent is read before it gets anything more, so that a busy machine makes no chunk deeper.
     The depth of the last answer is the number of round trips, whatever the clock says. What the server says unasked
     (its banner) counts as an answer to the end of TCP's handshake.
     """
@@ -25,6 +27,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._at_server = 0
         self._at_client = 0
+        self._ended: set[socket.socket] = set()
         self.trips = 0
         self.bytes = {"up": 0, "down": 0}
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -56,9 +59,12 @@ class Proxy:
         data = b"-"
         while data:
             data = b""
-            with suppress(OSError):
-                data = source.recv(65536)
+            select.select([source], [], [])
             with self._lock:
+                with suppress(OSError):
+                    data = source.recv(65536)
+                if not data:
+                    self._ended.add(source)
                 depth = self._at_client + 1 if way == "up" else max(1, self._at_server)
                 self.bytes[way] += len(data)
             pipe.put((time.monotonic() + self._delay, depth, data))
@@ -71,9 +77,17 @@ class Proxy:
                 if not data:
                     sink.shutdown(socket.SHUT_WR)
                     return
-                with self._lock:
-                    self._note(way, depth)
+                self._hand_on(sink, way, depth)
                 sink.sendall(data)
+
+    def _hand_on(self, sink: socket.socket, way: str, depth: int) -> None:
+        """Take note of what one side gets, once all that it has said before was read."""
+        while True:
+            with self._lock:
+                if sink in self._ended or not select.select([sink], [], [], 0)[0]:
+                    self._note(way, depth)
+                    return
+            time.sleep(0)
 
     def _note(self, way: str, depth: int) -> None:
         if way == "up":
