@@ -6,7 +6,7 @@ import hashlib
 import posixpath
 import re
 import threading
-from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,23 +28,23 @@ INLINE_LIMIT = 256 * 1024
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes that a file is to have: in memory up to 4 MiB, above that on the controller's disk or on the device.
-
-    `sha1` is the checksum that Ansible registers; it is told where the bytes are at hand.
-    """
+    """Bytes that a file is to have: in memory up to 4 MiB, above that on the controller's disk or on the device."""
 
     sha256: str
     size: int
     data: bytes | None = None
     path: str | None = None
     remote: str | None = None
-    sha1: str | None = None
 
     @classmethod
-    def of(cls, data: bytes) -> Content:
+    def of(cls, data: bytes, path: str | None = None) -> Content:
         """Return bytes as content."""
-        sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-        return cls(hashlib.sha256(data).hexdigest(), len(data), data, sha1=sha1)
+        return cls(hashlib.sha256(data).hexdigest(), len(data), data, path)
+
+    @cached_property
+    def sha1(self) -> str | None:
+        """Return the checksum that Ansible registers, where the bytes are at hand."""
+        return None if self.data is None else hashlib.sha1(self.data, usedforsecurity=False).hexdigest()
 
     @classmethod
     def of_file(cls, path: str, facts: os.stat_result | None = None) -> Content:
@@ -115,7 +115,8 @@ class _Shelf:
 
 def _read(path: str, size: int) -> Content:
     if size <= CONTENT_LIMIT:
-        return replace(Content.of(Path(path).read_bytes()), path=path)
+        with open(path, "rb") as file:  # noqa: PTH123 - a Path for each of thousands takes as long as to read it
+            return Content.of(file.read(), path)
     with Path(path).open("rb") as file:
         return Content(hashlib.file_digest(file, "sha256").hexdigest(), size, path=path)
 

@@ -14,7 +14,7 @@ from provisioner.model import NeedLook
 from provisioner.observables.file import File, FileState
 from provisioner.observables.file_set import FileSet, FileSetState
 from provisioner.shell import Part, Upload
-from provisioner.tasks.bundle import LARGEST, MOST, bundled
+from provisioner.tasks.bundle import LARGEST, MOST, Member, bundled
 from provisioner.tasks.content import Content
 from provisioner.tasks.copy import Copy
 from provisioner.tasks.listing import listed
@@ -269,6 +269,16 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     assert Content.of_file(str(path)) is first
     path.write_text("other")
     assert Content.of_file(str(path)).data == b"other"
+
+
+@pytest.mark.parametrize("name", ["a", "tree-0/d/two words", "x" * 99, "x" * 100, "x" * 300, "ü", "%s"])
+@pytest.mark.parametrize("size", [0, 1, LARGEST])
+def test_what_stands_before_a_file_is_what_tarfile_writes(name: str, size: int) -> None:
+    """A file's header is byte for byte that of the standard library, whatever its name."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o640
+    member = Member(name, 0o640, "hash", Part("", 0, size))
+    assert member.header() == info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
 
 
 def test_a_part_is_as_long_as_it_was(tmp_path: Path) -> None:
