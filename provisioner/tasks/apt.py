@@ -141,9 +141,11 @@ APT_MEND = Script(
     "apt_mend",
     r"""
 # seconds: unpacks again what dpkg was interrupted in unpacking. Apt takes it for installed, and what needs it fails.
+[ -n "$(dpkg_torn)" ] || return 0
+# Somebody may be at work on it just now, and is let finish.
+dpkg_lock_wait "$1" || return
 torn=$(dpkg_torn)
 [ -n "$torn" ] || return 0
-seconds_left=$1
 set -- --no-remove --reinstall -oDpkg::Options::=--force-confdef -oDpkg::Options::=--force-confold
 # shellcheck disable=SC2086 # names are words
 apt_get "$seconds_left" "$@" --allow-change-held-packages install -- $torn && return
@@ -151,7 +153,7 @@ apt_get "$seconds_left" "$@" --allow-change-held-packages install -- $torn && re
 # shellcheck disable=SC2046
 apt_get "$seconds_left" "$@" install -- $(printf '%s\n' "$torn" | sed 's/=.*//')
 """,
-    (APT_GET, DPKG_TORN),
+    (APT_GET, DPKG_LOCK_WAIT, DPKG_TORN),
 )
 
 APT_RUN = Script(

@@ -342,9 +342,13 @@ def _source(data: Value) -> Part | bytes:
 
 
 def _owner(effect: Effect) -> tuple[str, str]:
+    owner, group = map(_text, effect.values[1:3])
+    return owner_of(_left(effect), owner, group)
+
+
+def owner_of(state: FileState, owner: str, group: str) -> tuple[str, str]:
     """Return the owner and group to give: as they will be, or by number as they were asked for; "" is whoever runs."""
-    state, (given_owner, given_group) = _left(effect), map(_text, effect.values[1:3])
-    return _given(given_owner, state.owner), _given(given_group, state.group)
+    return _given(owner, state.owner), _given(group, state.group)
 
 
 def _given(asked: str, will: str | Unknown | None) -> str:

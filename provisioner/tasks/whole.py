@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from provisioner.model import ANYTHING, Effect, NeedLook, Shows, Unknown
 from provisioner.observables.file import METADATA, File, FileState
 from provisioner.observables.file_set import ABSENT, FileSet, FileSetState, runs, spread
-from provisioner.tasks.bundle import LARGEST, Archive, Member, Shelves, packed, put_all, put_tree, suits
+from provisioner.tasks.bundle import LARGEST, Archive, Member, Shelves, owner_of, packed, put_all, put_tree, suits
 from provisioner.tasks.modes import digits
 from provisioner.tasks.writing import MAKE_FOLDER, Access, Draft, folder_of, fresh, granted, shown
 
@@ -164,10 +164,7 @@ class Whole:
         return suits(state, self._access.group or "", self._draft.ctx.user)
 
     def _owner(self, state: FileState) -> tuple[str, str]:
-        """Return the owner and group to give: as they will be, or by number as they were asked for."""
-        owner = self._access.owner if isinstance(state.owner, Unknown) else state.owner
-        group = self._access.group if isinstance(state.group, Unknown) else state.group
-        return owner or "", group or ""
+        return owner_of(state, self._access.owner or "", self._access.group or "")
 
     def _folders_of_a_new_tree(self, owners: Collection[tuple[str, str]]) -> list[Effect]:
         """Return what this draft does to make all folders here, if they can come in one piece with what is in them."""
