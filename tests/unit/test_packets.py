@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import threading
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 import pytest
@@ -17,6 +19,9 @@ from paramiko.compress import ZlibCompressor, ZlibDecompressor
 from paramiko.packet import Packetizer
 
 from provisioner.transport.client import Data, Packets, _allotted, _senders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 CIPHERS = ("none", "gcm", "gcm-plain", "gcm-zlib", "ctr", "ctr-etm")
 LARGE = 32_768 - 64
@@ -174,6 +179,40 @@ def test_a_flight_is_one_system_call(cipher: str) -> None:
     writer.send_message(flight(*contents))
     assert source.calls == 4
     assert [read(reader) for _ in range(16)] == contents * 2
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="this system cannot be told to acknowledge at once")
+def test_what_comes_is_acknowledged_at_once() -> None:
+    """Where one side speaks in turn with another, its system puts acknowledgements off; for packets it does not.
+
+    sshd waits for each before it sends its next small packet, until a command runs.
+    """
+    with conversation() as (plain, answering):
+        for _ in range(4):
+            answering(lambda: plain.recv(1), plain.send)
+        assert not plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+    with conversation() as (ours, answering):
+        packets = Packets(ours)
+        for _ in range(4):
+            answering(lambda: packets.read_all(1), packets.write_all)
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+
+
+@contextmanager
+def conversation() -> Iterator[tuple[socket.socket, Callable[..., None]]]:
+    """Yield a TCP connection, and a way to speak and be answered over it."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as here:
+        here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        there, _ = server.accept()
+
+        def answering(listen: Callable[[], bytes], speak: Callable[[bytes], Any]) -> None:
+            speak(b"?")
+            assert there.recv(1) == b"?"
+            there.send(b"!")
+            assert listen() == b"!"
+
+        with there:
+            yield here, answering
 
 
 def test_no_nonce_is_used_twice() -> None:
