@@ -6,11 +6,13 @@ import os
 import re
 import unicodedata
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provisioner.document.tree import ListNode, MapNode, Node, ScalarNode, UnsafeText, Vault, raise_all
 from provisioner.errors import InputError, Source
+from provisioner.lean import PATTERNS_LATER, standing_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,6 +113,13 @@ def _is_abyss(text: str) -> bool:
     return _DASHES.search(text) is not None
 
 
+@cache
+def _library() -> Any:
+    with standing_in(PATTERNS_LATER):
+        import yaml
+    return yaml
+
+
 class _Builder:
     """Turns what the YAML library composes into our nodes."""
 
@@ -121,8 +130,7 @@ class _Builder:
         self.open: set[int] = set()
 
     def document(self, text: str, *, empty: bool) -> Node:
-        import yaml
-
+        yaml = _library()
         self._refuse(text)
         try:
             root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -1,4 +1,4 @@
-"""The one module that imports Jinja: a strict environment, and templates compiled once per process."""
+"""A strict Jinja environment, and templates that are compiled once per process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from collections.abc import Callable, ItemsView, KeysView, Mapping, ValuesView
 from types import GeneratorType
 from typing import Any
 
-import jinja2
-from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
-from jinja2.parser import Parser
-from jinja2.utils import missing
-
 from provisioner.templating.comparing import OUTCOMES, TESTS
 from provisioner.templating.filters import FILTERS
+from provisioner.templating.library import Parser, jinja2, missing, nodes
 from provisioner.templating.values import Pending, settle
 
 _VALUE = "provisioner_value"
@@ -33,7 +29,7 @@ class MissingError(jinja2.UndefinedError):
         self.is_variable = owner is missing
 
 
-class Undefined(StrictUndefined):
+class Undefined(jinja2.StrictUndefined):
     """Nothing by that name; as in Ansible its parts are undefined too, so that `a.b.c is defined` can be asked."""
 
     __slots__ = ()
@@ -82,7 +78,7 @@ def _now(utc: bool = False, fmt: str | None = None) -> Any:
 @functools.cache
 def environment(trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2.Environment:
     """Return the environment for these options."""
-    env = jinja2.Environment(  # noqa: S701 - what is rendered is no HTML
+    env = jinja2.Environment(
         undefined=Undefined,
         trim_blocks=trim_blocks,
         lstrip_blocks=lstrip_blocks,
@@ -111,7 +107,7 @@ def parse(text: str, *, expression: bool = False) -> nodes.Template:
     parser = Parser(env, text, state="variable")
     found = parser.parse_expression()
     if not parser.stream.eos:
-        raise TemplateSyntaxError("the expression goes on after its end", parser.stream.current.lineno)
+        raise jinja2.TemplateSyntaxError("the expression goes on after its end", parser.stream.current.lineno)
     tree = nodes.Template([nodes.Output([found], lineno=1)], lineno=1)
     tree.set_environment(env)
     return tree

@@ -12,7 +12,7 @@ from provisioner.templating.plain import names_in, pieces
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jinja2 import nodes
+    from provisioner.templating.library import nodes
 
 _MAYBE_VOLATILE = re.compile(r"\bnow\b|\brandom|\bshuffle\b|\bpassword|\bpipe\b|ansible_date_time|\burl\b")
 _VOLATILE_FILTERS = {"random", "shuffle", "password_hash"}
@@ -38,9 +38,8 @@ def used_names(text: str, *, expression: bool = False) -> frozenset[str]:
 
 @functools.lru_cache(_CACHED)
 def _used(text: str, expression: bool) -> frozenset[str]:
-    from jinja2 import meta
-
     from provisioner.templating.environment import environment
+    from provisioner.templating.library import meta
 
     if _syntax(text, expression) is not None:
         return frozenset()
@@ -57,7 +56,7 @@ def guarded_names(text: str, *, expression: bool = False) -> frozenset[str]:
 
 @functools.lru_cache(_CACHED)
 def _guarded(text: str, expression: bool) -> frozenset[str]:
-    from jinja2 import nodes
+    from provisioner.templating.library import nodes
 
     tree = _tree(text, expression)
     found: set[str] = set()
@@ -74,7 +73,7 @@ def is_volatile(text: str, *, expression: bool = False) -> bool:
 
 @functools.lru_cache(_CACHED)
 def _volatile(text: str, expression: bool) -> bool:
-    from jinja2 import nodes
+    from provisioner.templating.library import nodes
 
     tree = _tree(text, expression)
     if any(item.name in _VOLATILE_FILTERS for item in tree.find_all(nodes.Filter)):
@@ -103,7 +102,7 @@ def hides_names(text: str, *, expression: bool = False) -> bool:
 
 @functools.lru_cache(_CACHED)
 def _hiding(text: str, expression: bool) -> bool:
-    from jinja2 import nodes
+    from provisioner.templating.library import nodes
 
     tree = _tree(text, expression)
     by = {_looked_up(call) for call in tree.find_all(nodes.Call)}
@@ -119,9 +118,8 @@ def syntax_error(text: str, *, expression: bool = False) -> tuple[str, int] | No
 
 @functools.lru_cache(_CACHED)
 def _syntax(text: str, expression: bool) -> tuple[str, int] | None:
-    import jinja2
-
     from provisioner.templating.environment import environment, parse
+    from provisioner.templating.library import jinja2
 
     try:
         tree = parse(text, expression=expression)
@@ -137,9 +135,8 @@ def _syntax(text: str, expression: bool) -> tuple[str, int] | None:
 
 def _unknown(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     """Yield the filters and tests that there are not, also where Jinja itself would only see it in a run."""
-    from jinja2 import nodes
-
     from provisioner.templating.environment import environment
+    from provisioner.templating.library import nodes
 
     known = {"filter": environment().filters, "test": environment().tests}
     for use in tree.find_all((nodes.Filter, nodes.Test)):
@@ -176,9 +173,8 @@ def _no_such(kind: str, name: str) -> str:
 
 def _tree(text: str, expression: bool) -> nodes.Template:
     """Return the tree of a template; that of one that cannot be parsed is empty."""
-    from jinja2 import nodes
-
     from provisioner.templating.environment import parse
+    from provisioner.templating.library import nodes
 
     try:
         return parse(text, expression=expression)

@@ -170,9 +170,8 @@ class Templar:
 
     def _explained(self, error: Exception, place: Source | None) -> InputError:
         """Return an error of Jinja's, or of a filter, as ours."""
-        import jinja2
-
         from provisioner.templating.environment import MissingError
+        from provisioner.templating.library import jinja2
 
         if isinstance(error, MissingError):
             return self._undefined(error, place)
@@ -274,7 +273,7 @@ def _given(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def _said(error: Exception) -> str:
-    import jinja2
+    from provisioner.templating.library import jinja2
 
     if isinstance(error, re.error):
         return f"{_text(error.pattern)!r} is no regular expression: {error.msg}"

@@ -8,30 +8,18 @@ start takes. So while they are imported, others stand in for these modules.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import yaml
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from provisioner.lean import Nothing, standing_in
 
 _UNUSED = (
     "unittest.mock",  # for a context that tests of invoke's users have
     "invoke.parser", "invoke.program", "invoke.executor", "invoke.loader",  # invoke's command line
     "fabric.group", "fabric.tasks", "fabric.executor", "fabric.auth",  # runs on groups of hosts, and fabric's own
 )  # fmt: skip
-
-
-class _Nothing(ModuleType):
-    """A module that has every name, and nothing behind any."""
-
-    def __getattr__(self, name: str) -> type:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return object
 
 
 class _Metadata(ModuleType):
@@ -49,21 +37,8 @@ class _Metadata(ModuleType):
         return metadata.version(package)
 
 
-@contextmanager
-def _standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
-    """Let modules stand in for those that are not imported yet."""
-    mine = {name: module for name, module in modules.items() if name not in sys.modules}
-    sys.modules.update(mine)
-    try:
-        yield
-    finally:
-        for name, module in mine.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]
-
-
-with _standing_in(
-    {name: _Nothing(name) for name in _UNUSED}
+with standing_in(
+    {name: Nothing(name) for name in _UNUSED}
     | {"invoke.vendor.yaml": yaml, "importlib.metadata": _Metadata("importlib.metadata")}
 ):
     import fabric  # noqa: F401

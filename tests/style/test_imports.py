@@ -23,7 +23,7 @@ LEVELS = [
     {"templating", "model", "events"},
     {"shell", "document", "files"},
     {"errors"},
-    {"records"},
+    {"records", "lean"},
 ]
 """From the top down; a module imports from lower levels, or within its own folder."""
 
