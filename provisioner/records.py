@@ -1,8 +1,9 @@
 """Dataclasses that are made and filled quickly: a run needs a hundred classes, and thousands of objects for a host.
 
 The standard library compiles the text of each method anew for each class, a tenth of a millisecond for every one. Here
-`__init__` is compiled once for all classes with as many fields, and has its names changed for each. Without the checks
-of a frozen class at run time it takes a third of the time; that nothing is assigned to one is for mypy to find.
+`__init__` is compiled once for all classes with as many fields of each kind, and has its names changed for each class.
+Without the checks of a frozen class at run time it takes a third of the time; that nothing is assigned to one is for
+mypy to find.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from functools import cache
-from operator import attrgetter, methodcaller
+from operator import attrgetter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,11 @@ __all__ = ["dataclass"]
 
 _MISSING = dataclasses.MISSING
 _MADE = object()
+_LINES = {
+    "g": "self.field_{0} = field_{0}",
+    "m": "self.field_{0} = make_{0}() if field_{0} is MADE else field_{0}",
+    "a": "self.field_{0} = make_{0}()",
+}
 _ORDER = (operator.lt, operator.le, operator.gt, operator.ge)
 
 
@@ -48,57 +54,60 @@ def _made(cls: type, /, *, frozen: bool = False, eq: bool = True, order: bool = 
 
 
 def _filling(cls: type, fields: tuple[dataclasses.Field[Any], ...]) -> FunctionType:
-    """Return `__init__` for these fields: that of any class with as many, under other names."""
-    given = sorted((field for field in fields if field.init), key=lambda field: bool(field.kw_only))
-    named = sum(bool(field.kw_only) for field in given)
-    usual = {field.name: _usual(field) for field in given if _usual(field) is not _MISSING}
-    leading = [field.name for field in given[: len(given) - named]]
-    if sorted(leading, key=lambda name: name in usual) != leading:
-        raise TypeError(f"{cls.__qualname__}: a field without a default follows one that has one")
-    finish = _finishing(cls, fields)
-    names = tuple(field.name for field in given)
-    code = _for_fields(len(names), finish is not None)
+    """Return `__init__` for these fields: that of any class with as many of each kind, under other names."""
+    # Names have no order: by kind, they are like those of more classes.
+    given = sorted((one for one in fields if one.init), key=lambda one: (one.kw_only, one.kw_only and _is_made(one)))
+    leading = sum(not one.kw_only for one in given)
+    filled = [*given, *(one for one in fields if not one.init and _is_made(one))]
+    code = _for_kinds("".join(map(_kind, filled)), hasattr(cls, "__post_init__"))
+    names = {f"field_{number}": one.name for number, one in enumerate(filled)}
     code = code.replace(
-        co_argcount=1 + len(leading),
-        co_kwonlyargcount=named,
-        co_names=(*names, *code.co_names[len(names) :]),
-        co_varnames=("self", *names),
+        co_argcount=1 + leading,
+        co_kwonlyargcount=len(given) - leading,
+        co_names=tuple(names.get(name, name) for name in code.co_names),
+        co_varnames=("self", *(one.name for one in given)),
         co_qualname=f"{cls.__qualname__}.__init__",
     )
-    init = FunctionType(code, {"finish": finish}, argdefs=tuple(usual[name] for name in leading if name in usual))
-    init.__kwdefaults__ = {name: value for name, value in usual.items() if name not in leading}
+    makers = {f"make_{number}": one.default_factory for number, one in enumerate(filled)}
+    init = FunctionType(code, {**makers, "MADE": _MADE}, argdefs=_trailing(cls, given[:leading]))
+    init.__kwdefaults__ = {one.name: _usual(one) for one in given[leading:] if _usual(one) is not _MISSING}
     return init
 
 
+def _is_made(field: dataclasses.Field[Any]) -> bool:
+    return field.default_factory is not _MISSING
+
+
+def _kind(field: dataclasses.Field[Any]) -> str:
+    """Return how a field is filled: with what is given, with that or what is made, or always with what is made."""
+    if not field.init:
+        return "a"
+    return "m" if _is_made(field) else "g"
+
+
 def _usual(field: dataclasses.Field[Any]) -> Any:
-    """Return what a field has where nothing is given: its default, or MADE where that is made for each object."""
-    return field.default if field.default_factory is _MISSING else _MADE
+    """Return what stands for a field where nothing is given, or MISSING where something has to be."""
+    return _MADE if _is_made(field) else field.default
 
 
-def _finishing(cls: type, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[[Any], None] | None:
-    """Return what is left to do when an object has what it was given, if anything is."""
-    made = [(one.name, one.default_factory) for one in fields if one.default_factory is not _MISSING]
-    left = methodcaller("__post_init__") if hasattr(cls, "__post_init__") else None
-    if not made:
-        return left
-
-    def finish(self: Any) -> None:
-        for name, make in made:
-            if getattr(self, name, _MADE) is _MADE:
-                object.__setattr__(self, name, make())
-        if left is not None:
-            left(self)
-
-    return finish
+def _trailing(cls: type, fields: list[dataclasses.Field[Any]]) -> tuple[Any, ...]:
+    """Return what stands for the last of some fields; TypeError where one of them has nothing."""
+    usual = [_usual(one) for one in fields]
+    while usual and usual[0] is _MISSING:
+        del usual[0]
+    if _MISSING in usual:
+        raise TypeError(f"{cls.__qualname__}: a field without a default follows one that has one")
+    return tuple(usual)
 
 
 @cache
-def _for_fields(number: int, finished: bool) -> CodeType:
-    """Return the code of an `__init__` with so many arguments, each put into the attribute of its name."""
-    names = [f"field_{n}" for n in range(number)]
-    lines = [*(f"self.{name} = {name}" for name in names), *["finish(self)"] * finished, "pass"]
+def _for_kinds(kinds: str, settles: bool) -> CodeType:
+    """Return the code of an `__init__` for fields of these kinds, each put into the attribute of its name."""
+    names = [f"field_{number}" for number in range(len(kinds))]
+    given = [name for name, kind in zip(names, kinds, strict=True) if kind != "a"]
+    lines = [_LINES[kind].format(number) for number, kind in enumerate(kinds)] + ["self.__post_init__()"] * settles
     space: dict[str, Any] = {}
-    exec(f"def __init__(self, {', '.join(names)}):\n " + "\n ".join(lines), space)  # noqa: S102 - none of it is input
+    exec(f"def __init__(self, {', '.join(given)}):\n " + "\n ".join([*lines, "pass"]), space)  # noqa: S102 - no input
     code: CodeType = space["__init__"].__code__
     return code
 

@@ -48,7 +48,7 @@ class Fleet:
         return lock_path(self.inventory.path or self.inventory.state_dir / "hosts.yaml")
 
     def connect(self, host: Host, become: bool, *, hasty: float | None = None) -> Transport:
-        """Return a transport to a host; nothing is sent before its first batch. `hasty` is what SshTransport takes."""
+        """Return a transport to a host, which logs in with its first batch; `hasty` is what SshTransport takes."""
         kind = lab_kind(host)
         if self.lab is not None and self.lab.backend == "model" and kind:
             from provisioner.lab.model import model_transport
@@ -58,7 +58,9 @@ class Fleet:
         from provisioner.transport.link import SshTransport
 
         target = target_of(host, self.inventory, self.credentials, self.lab, become=become)
-        return SshTransport(SshSession(target), hasty=hasty)
+        session = SshSession(target)
+        session.dial()
+        return SshTransport(session, hasty=hasty)
 
 
 def load_fleet(

@@ -12,12 +12,15 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import paramiko
 from paramiko.auth_handler import AuthHandler
 from paramiko.packet import NeedRekeyException, Packetizer
+
+from provisioner.transport.ahead import SOFTWARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,8 +84,9 @@ class Packets(Packetizer):
     _Packetizer__sent_bytes: int
     _Packetizer__sent_packets: int
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, greeted: bool = False) -> None:
         super().__init__(sock)
+        self._greeted = greeted
         self._turn = threading.Lock()
         self._room = bytearray()
         self._filled = 0
@@ -194,6 +198,9 @@ class Packets(Packetizer):
     def write_all(self, out: Buffer) -> None:
         """Send a packet, however long that takes, or add it to the flight; what did not fit at once is not copied."""
         left = memoryview(out)
+        if self._greeted:  # the first that is sent
+            self._greeted = False
+            return
         if self._gathering:
             self._space(len(left))[:] = left
             self._filled += len(left)
@@ -262,11 +269,12 @@ class ClientTransport(paramiko.Transport):
     """A connection of ours."""
 
     _active_check_timeout = _TICK
+    _CLIENT_ID = SOFTWARE
     active: bool
     server_extensions: dict[str, bytes]
 
-    def __init__(self, sock: socket.socket, **options: Any) -> None:
-        super().__init__(sock, packetizer_class=Packets, **options)
+    def __init__(self, sock: socket.socket, *, greeted: bool = False, **options: Any) -> None:
+        super().__init__(sock, packetizer_class=partial(Packets, greeted=greeted), **options)
         choices = self.get_security_options()
         choices.ciphers = _known(_CIPHERS, choices.ciphers)
         choices.digests = _known(_MACS, choices.digests)

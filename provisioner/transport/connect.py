@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
+    from provisioner.transport.ahead import Dialled
     from provisioner.transport.target import Target
 
 _MAX_HOPS = 8
@@ -79,18 +80,18 @@ class _Dropped(Exception):  # noqa: N818 - never leaves this module
     """The server closed the connection before it said a word."""
 
 
-def connect(target: Target) -> Link:
-    """Return a link to the device, through whatever its configuration says lies between."""
+def connect(target: Target, dialled: Dialled | None = None) -> Link:
+    """Return a link to the device, through whatever its configuration says lies between; or what was dialled ahead."""
     try:
-        return _persist(target, thorough=not target.check_host_keys)
+        return _persist(target, dialled, thorough=not target.check_host_keys)
     except _Unsettled:
         return _persist(target, thorough=True)
 
 
-def _persist(target: Target, *, thorough: bool) -> Link:
+def _persist(target: Target, dialled: Dialled | None = None, *, thorough: bool) -> Link:
     for attempt in range(1, _TRIES + 1):
         try:
-            return _connect(target, thorough=thorough)
+            return _connect(target, dialled if attempt == 1 else None, thorough=thorough)
         except _Dropped as error:
             if attempt == _TRIES:
                 raise Unreachable(
@@ -101,12 +102,12 @@ def _persist(target: Target, *, thorough: bool) -> Link:
     raise AssertionError
 
 
-def _connect(target: Target, *, thorough: bool) -> Link:
+def _connect(target: Target, dialled: Dialled | None, *, thorough: bool) -> Link:
     connection = resolved(target.address, configuration(target, user=target.user, port=target.port), target)
     carriers: list[Link | Proxy] = []
     try:
-        sock = _carry(connection, target, carriers, thorough=thorough)
-        link = _open(connection, target, sock, thorough=thorough)
+        sock = dialled.sock if dialled else _carry(connection, target, carriers, thorough=thorough)
+        link = _open(connection, target, sock, thorough=thorough, greeted=dialled is not None)
     except BaseException as error:
         failure = _proxy_failure(error, carriers)
         for carrier in reversed(carriers):
@@ -197,7 +198,13 @@ def _tunnel(carrier: Link, connection: Connection, target: Target) -> socket.soc
 
 
 def _open(
-    connection: Connection, target: Target, sock: socket.socket, *, own: bool = True, thorough: bool = True
+    connection: Connection,
+    target: Target,
+    sock: socket.socket,
+    *,
+    own: bool = True,
+    thorough: bool = True,
+    greeted: bool = False,
 ) -> Link:
     """Shake hands, check the host key, and log in."""
     settings = connection.ssh_config
@@ -209,7 +216,7 @@ def _open(
     connection.client.set_missing_host_key_policy(_Check(known, login, strict=target.check_host_keys))
     connection.connect_kwargs = {
         "sock": sock,
-        "transport_factory": _factory(known, strict=target.check_host_keys),
+        "transport_factory": _factory(known, strict=target.check_host_keys, greeted=greeted),
         "auth_strategy": login,
         "banner_timeout": target.connect_timeout,
         "auth_timeout": PATIENCE,
@@ -234,9 +241,9 @@ def _more_known_hosts(settings: Any) -> list[Path]:
     return [Path(name).expanduser() for name in names if name.lower() != "none"]
 
 
-def _factory(known: KnownHosts, *, strict: bool) -> Callable[..., paramiko.Transport]:
+def _factory(known: KnownHosts, *, strict: bool, greeted: bool) -> Callable[..., paramiko.Transport]:
     def make(sock: socket.socket, **options: Any) -> paramiko.Transport:
-        transport = ClientTransport(sock, **options)
+        transport = ClientTransport(sock, greeted=greeted, **options)
         transport.handshake_timeout = PATIENCE
         if strict or known.kinds:
             transport.get_security_options().key_types = known.algorithms()

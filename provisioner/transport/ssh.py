@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from provisioner.errors import LinkLost
+from provisioner.transport.ahead import dial_ahead
 from provisioner.transport.shell import Shell, Tally
 from provisioner.transport.upload import Sending
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provisioner.shell import Upload
+    from provisioner.transport.ahead import Dialled
     from provisioner.transport.connect import Link
     from provisioner.transport.target import Target
     from provisioner.transport.upload import Progress
@@ -35,17 +37,25 @@ class SshSession:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.tally = Tally()
+        self._dialled: Dialled | None = None
         self._link: Link | None = None
         self._shell: Shell | None = None
+
+    def dial(self) -> None:
+        """Dial ahead of `open`, where it is clear to where; raises Unreachable."""
+        if self._dialled is None:
+            self._dialled = dial_ahead(self.target)
 
     def open(self) -> None:
         """Connect, log in and start the shell; whether it started shows in the first `receive`.
 
         With a become password the answer is waited for here, since nothing may be sent before it.
         """
+        self.dial()
         from provisioner.transport.connect import connect
 
-        self._link = connect(self.target)
+        dialled, self._dialled = self._dialled, None
+        self._link = connect(self.target, dialled)
         try:
             self._shell = self._start()
         except BaseException:
@@ -105,8 +115,10 @@ class SshSession:
 
     def close(self) -> None:
         """Hang up; closing twice is no error."""
-        link = self._link
-        self._shell = self._link = None
+        link, dialled = self._link, self._dialled
+        self._shell = self._link = self._dialled = None
+        if dialled is not None:
+            dialled.close()
         if link is not None:
             link.close()  # and with it every shell: to close them one by one would be packets of their own
 

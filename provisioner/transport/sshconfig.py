@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 16
 _READING = threading.Lock()
+_LEADING = frozenset({"hostname", "port", "proxyjump", "proxycommand", "addressfamily"})
 _SETTING = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.+?)\s*$")
 SYSTEM = Path("/etc/ssh/ssh_config")
 
@@ -35,6 +36,17 @@ def load(path: Path | None, *, user: str | None = None, port: int | None = None)
     except (ConfigParseError, ValueError) as error:
         where = path or Path("~/.ssh/config")
         raise InputError(f"ssh_config: {error}", source=Source(str(where))) from error
+
+
+def may_lead_elsewhere(path: Path | None) -> bool:
+    """Tell whether anything in the files could change where a connection leads, for whatever host."""
+    return any(_leads(file, stamp) for file, stamp in _files(path))
+
+
+@lru_cache(maxsize=32)
+def _leads(path: Path, stamp: int) -> bool:
+    lines = map(_SETTING.match, _text(path, stamp).splitlines())
+    return any(found and found[1].lower() in _LEADING for found in lines)
 
 
 @lru_cache(maxsize=256)
