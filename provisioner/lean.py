@@ -42,19 +42,24 @@ class _Patterns(ModuleType):
         return getattr(re, name)
 
 
-PATTERNS_LATER: dict[str, ModuleType] = {"re": _Patterns("re")}
+@contextmanager
+def patterns_later() -> Iterator[None]:
+    """Have the patterns of what is imported meanwhile compiled when they are first used."""
+    sys.modules["re"] = _Patterns("re")
+    try:
+        yield
+    finally:
+        sys.modules["re"] = re
 
 
 @contextmanager
 def standing_in(modules: dict[str, ModuleType]) -> Iterator[None]:
-    """Let modules stand in for others while something is imported; those that are there come back afterwards."""
-    there = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
+    """Let modules stand in, while something is imported, for those that are not imported yet."""
+    mine = {name: module for name, module in modules.items() if name not in sys.modules}
+    sys.modules.update(mine)
     try:
         yield
     finally:
-        for name, module in there.items():
-            if module is not None:
-                sys.modules[name] = module
-            elif sys.modules.get(name) is modules[name]:
+        for name, module in mine.items():
+            if sys.modules.get(name) is module:
                 del sys.modules[name]

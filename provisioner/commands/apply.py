@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.errors import InputError
 
-from .fleet import Fleet, Listeners, extra_vars, load_fleet, names_of, settle, start_lab, warm_up
+from .fleet import Fleet, Listeners, extra_vars, load_fleet, names_of, settle, start_lab
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +33,6 @@ def run(options: argparse.Namespace) -> int:
     warn(playbooks, fleet)
     warn_of_tags(playbooks, names_of(options.tags) | names_of(options.skip_tags))
     reports = _reports(options)
-    warm_up()
     start_lab(fleet, options)
     return converge(fleet, playbooks, options, reports, extra, remembered=True)
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .fleet import Fleet, Listeners, load_fleet, start_lab, warm_up
+from .fleet import Fleet, Listeners, load_fleet, start_lab
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,6 @@ def run(options: argparse.Namespace) -> int:
     from provisioner.report.errors import print_error
     from provisioner.report.facts import print_facts
 
-    warm_up()
     fleet, _ = load_fleet(options, [])
     start_lab(fleet, options)
     recap = Recap()

@@ -48,7 +48,10 @@ class Fleet:
         return lock_path(self.inventory.path or self.inventory.state_dir / "hosts.yaml")
 
     def connect(self, host: Host, become: bool, *, hasty: float | None = None) -> Transport:
-        """Return a transport to a host, which logs in with its first batch; `hasty` is what SshTransport takes."""
+        """Return a transport to a host, which logs in with its first batch; `hasty` is what SshTransport takes.
+
+        What that needs is imported in the background; sooner, it would hold up what is to be told of bad input.
+        """
         kind = lab_kind(host)
         if self.lab is not None and self.lab.backend == "model" and kind:
             from provisioner.lab.model import model_transport
@@ -60,6 +63,7 @@ class Fleet:
         target = target_of(host, self.inventory, self.credentials, self.lab, become=become)
         session = SshSession(target)
         session.dial()
+        warm_up()
         return SshTransport(session, hasty=hasty)
 
 
@@ -164,7 +168,7 @@ def start_lab(fleet: Fleet, options: argparse.Namespace) -> None:
 
 
 def warm_up() -> None:
-    """Import in the background what the first connection needs, while the input is read."""
+    """Import in the background what the first connection needs."""
     # YAML's modules import each other in a circle: two threads that begin with it would each see half of them.
     import yaml  # noqa: F401
 

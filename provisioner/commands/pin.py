@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .apply import registry_mirrors
-from .fleet import Fleet, Listeners, load_fleet, start_lab, warm_up
+from .fleet import Fleet, Listeners, load_fleet, start_lab
 
 if TYPE_CHECKING:
     import argparse
@@ -22,7 +22,6 @@ def run(options: argparse.Namespace) -> int:
     from provisioner.jetson.images import moved, rolled_back
     from provisioner.jetson.pins import LockFile
 
-    warm_up()
     fleet, _ = load_fleet(options, [])
     lock = LockFile.load(fleet.lock_path)
     if options.rollback:

@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .fleet import Fleet, extra_vars, load_fleet, start_lab, warm_up
+from .fleet import Fleet, extra_vars, load_fleet, start_lab
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +32,6 @@ def run(options: argparse.Namespace) -> int:
     """Show how the hosts do, once or until Ctrl-C; return the exit code."""
     from provisioner.report.watching import Watched
 
-    warm_up()
     given = extra_vars(options.extra_vars)
     fleet, _ = load_fleet(options, [])
     start_lab(fleet, options)

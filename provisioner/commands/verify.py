@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .apply import converge
-from .fleet import load_fleet, start_lab, warm_up
+from .fleet import load_fleet, start_lab
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,6 @@ def run(options: argparse.Namespace) -> int:
     from provisioner.report import report_for
     from provisioner.report.machine import JsonReport
 
-    warm_up()
     fleet, playbooks = load_fleet(options, ["verify.yaml"], fact_names())
     reports: list[Reporter] = [report_for(sys.stdout, verbosity=options.verbose)]
     if options.json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provisioner.document.tree import ListNode, MapNode, Node, ScalarNode, UnsafeText, Vault, raise_all
 from provisioner.errors import InputError, Source
-from provisioner.lean import PATTERNS_LATER, standing_in
+from provisioner.lean import patterns_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -115,7 +115,7 @@ def _is_abyss(text: str) -> bool:
 
 @cache
 def _library() -> Any:
-    with standing_in(PATTERNS_LATER):
+    with patterns_later():
         import yaml
     return yaml
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from provisioner.lean import PATTERNS_LATER, Nothing, standing_in
+from provisioner.lean import Nothing, patterns_later, standing_in
 
-with standing_in(PATTERNS_LATER | {"jinja2.bccache": Nothing("jinja2.bccache")}):
+with patterns_later(), standing_in({"jinja2.bccache": Nothing("jinja2.bccache")}):
     import jinja2
     from jinja2 import meta, nodes
     from jinja2.parser import Parser

@@ -12,7 +12,6 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +83,9 @@ class Packets(Packetizer):
     _Packetizer__sent_bytes: int
     _Packetizer__sent_packets: int
 
-    def __init__(self, sock: socket.socket, *, greeted: bool = False) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self._greeted = greeted
+        self.greeted = False
         self._turn = threading.Lock()
         self._room = bytearray()
         self._filled = 0
@@ -198,8 +197,8 @@ class Packets(Packetizer):
     def write_all(self, out: Buffer) -> None:
         """Send a packet, however long that takes, or add it to the flight; what did not fit at once is not copied."""
         left = memoryview(out)
-        if self._greeted:  # the first that is sent
-            self._greeted = False
+        if self.greeted:  # whoever dialled has sent what comes first
+            self.greeted = False
             return
         if self._gathering:
             self._space(len(left))[:] = left
@@ -271,10 +270,12 @@ class ClientTransport(paramiko.Transport):
     _active_check_timeout = _TICK
     _CLIENT_ID = SOFTWARE
     active: bool
+    packetizer: Packets
     server_extensions: dict[str, bytes]
 
     def __init__(self, sock: socket.socket, *, greeted: bool = False, **options: Any) -> None:
-        super().__init__(sock, packetizer_class=partial(Packets, greeted=greeted), **options)
+        super().__init__(sock, packetizer_class=Packets, **options)
+        self.packetizer.greeted = greeted
         choices = self.get_security_options()
         choices.ciphers = _known(_CIPHERS, choices.ciphers)
         choices.digests = _known(_MACS, choices.digests)

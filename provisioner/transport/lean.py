@@ -1,8 +1,8 @@
 """Imports paramiko and fabric without what nothing here uses; to be imported before them.
 
 paramiko imports invoke, and fabric all of it: its command line, its tasks, a copy of PyYAML, and unittest.mock, which
-brings asyncio and ssl along. paramiko itself reads its own version with an e-mail parser, and has PyNaCl for one type of
-keys. That is a third of what a start takes. So while they are imported, others stand in for these modules.
+brings asyncio and ssl along. paramiko itself reads its own version with an e-mail parser, and has PyNaCl for one kind
+of key. That is a third of what a start takes. So while they are imported, others stand in for these modules.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
 from provisioner.errors import LinkLost
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from provisioner.transport.upload import Progress
 
 
+@cache
 def warm_up() -> threading.Thread:
-    """Import what is slow to import in the background, and return the thread that does."""
+    """Import what is slow to import in the background, and return the thread that does, or did."""
 
     def load() -> None:
         import provisioner.transport.connect  # noqa: F401

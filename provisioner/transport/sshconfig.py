@@ -40,7 +40,9 @@ def load(path: Path | None, *, user: str | None = None, port: int | None = None)
 
 def may_lead_elsewhere(path: Path | None) -> bool:
     """Tell whether anything in the files could change where a connection leads, for whatever host."""
-    return any(_leads(file, stamp) for file, stamp in _files(path))
+    files = _files(path)
+    with _READING:
+        return any(_leads(file, stamp) for file, stamp in files)
 
 
 @lru_cache(maxsize=32)
