@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 16
 _READING = threading.Lock()
-_LEADING = frozenset({"hostname", "port", "proxyjump", "proxycommand", "addressfamily"})
+_LEADING = frozenset(
+    {"hostname", "port", "proxyjump", "proxycommand", "addressfamily", "canonicalizehostname", "match"}
+)
 _SETTING = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.+?)\s*$")
 SYSTEM = Path("/etc/ssh/ssh_config")
 
@@ -39,16 +41,20 @@ def load(path: Path | None, *, user: str | None = None, port: int | None = None)
 
 
 def may_lead_elsewhere(path: Path | None) -> bool:
-    """Tell whether anything in the files could change where a connection leads, for whatever host."""
+    """Tell whether a line of the files could change where a connection leads, for whatever host, or is a mistake."""
     files = _files(path)
     with _READING:
-        return any(_leads(file, stamp) for file, stamp in files)
+        return not all(_is_plain(file, stamp) for file, stamp in files)
 
 
 @lru_cache(maxsize=32)
-def _leads(path: Path, stamp: int) -> bool:
-    lines = map(_SETTING.match, _text(path, stamp).splitlines())
-    return any(found and found[1].lower() in _LEADING for found in lines)
+def _is_plain(path: Path, stamp: int) -> bool:
+    try:
+        lines = [line.strip() for line in _text(path, stamp).splitlines()]
+    except (InputError, OSError, ValueError):
+        return False  # `load` tells why
+    settings = [_SETTING.match(line) for line in lines if line and not line.startswith("#")]
+    return all(found and found[1].lower() not in _LEADING for found in settings)
 
 
 @lru_cache(maxsize=256)

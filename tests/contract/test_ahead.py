@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from test_transport import talk
 
-from provisioner.errors import Unreachable
+from provisioner.errors import InputError, Unreachable
 from provisioner.transport import SshSession
 from provisioner.transport.ahead import GREETING, dial_ahead
 
@@ -83,15 +83,34 @@ def test_what_was_dialled_ahead_is_used(sshd: Sshd) -> None:
 
 
 @pytest.mark.parametrize(
-    "leading", ["HostName 127.0.0.1", "Port 22", "ProxyCommand true", "ProxyJump other", "AddressFamily inet"]
+    "leading",
+    [
+        "HostName 127.0.0.1",
+        "Port 22",
+        "ProxyCommand true",
+        "ProxyJump other",
+        "AddressFamily inet",
+        "CanonicalizeHostname yes",
+    ],
 )
 def test_where_ssh_config_may_lead_elsewhere_nothing_is_dialled(sshd: Sshd, tmp_path: Path, leading: str) -> None:
     """A line that says where to, for whatever host and in whatever file, keeps hosts from being dialled."""
     (tmp_path / "more").write_text(f"Host other\n  {leading}\n")
     config = tmp_path / "config"
-    for text in (f"Match host other\n  {leading.replace(' ', '=', 1).upper()}\n", f"Include {tmp_path}/more\n"):
+    for text in (f"Host other\n  {leading.replace(' ', '=', 1).upper()}\n", f"Include {tmp_path}/more\n"):
         config.write_text(text)
         assert dial_ahead(sshd.target(ssh_config=config)) is None
+
+
+@pytest.mark.parametrize("wrong", ["nonsense", "Host 'x", "Include config", "Match exec"])
+def test_where_ssh_config_is_mistaken_nothing_is_dialled(sshd: Sshd, tmp_path: Path, wrong: str) -> None:
+    """A line that will be refused as bad input is refused before any connection."""
+    config = tmp_path / "config"
+    config.write_text(f"Host x\n{wrong.replace('config', str(config))}\n")
+    with doorman(sshd) as door:
+        with pytest.raises(InputError):
+            SshSession(sshd.target(port=door.port, ssh_config=config)).open()
+        assert door.heard == []
 
 
 def test_a_jump_host_is_not_passed_by(sshd: Sshd) -> None:
