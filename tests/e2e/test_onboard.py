@@ -99,6 +99,7 @@ def bench() -> Iterator[Bench]:
         user = User(work, Path(top) / "state", {"HOME": str(home), "SSH_AUTH_SOCK": ""})
         kind = f"orin-nano-36.4.3 login_password={WORD} sudo_password={WORD}"
         hosts = "".join(f"    {name}: {{simulate: {kind}}}\n" for name in NAMES)
+        user.write("house.yaml", "all:\n  hosts:\n    kitchen:\n")
         user.write("bench/units.yaml", f"all:\n  hosts:\n{hosts}")
         try:
             up = user.run("lab", "up", "bench/units.yaml")
@@ -283,7 +284,7 @@ BAD = [
     (("one two",), 1, "is no address"),
     (("127.0.0.1", "--name", "a_b"), 1, "cannot be a host's name"),
     (("127.0.0.1", "127.0.0.2", "--name", "a"), 1, "is for one unit"),
-    (("127.0.0.1", "--replace", "kitche"), 1, "kitchen"),
+    (("127.0.0.1", "-i", "house.yaml", "--replace", "kitche"), 1, "kitchen"),
     (("127.0.0.1", "--password-fd", "77"), 1, "cannot be read"),
     (("127.0.0.1", "--private-key", "x.pub"), 1, "is the public key"),
     (("127.0.0.1", "-i", "nowhere/fleet.yaml"), 1, "there is no folder"),
