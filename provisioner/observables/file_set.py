@@ -48,21 +48,21 @@ awk '
   END {
     for (number = 1; number <= names; number++) {
       one = name[number]
-      kinds[number] = owners[number] = groups[number] = hash = "-"
+      kinds[number] = owners[number] = groups[number] = hash[number] = "-"
       if (one in type) {
         owners[number] = owner[uid[one]]
         groups[number] = group[gid[one]]
         if (owners[number] == "" || groups[number] == "") exit_with = 1
         kind = type[one]
         kinds[number] = (kind == "reg" ? "f" : kind == "dir" ? "d" : kind == "sym" ? "l" : "o") mode[one]
-        if (kind == "reg") { hash = one in sum ? sum[one] : "unreadable"; there = 1 }
+        if (kind == "reg") { hash[number] = one in sum ? sum[one] : "unreadable"; there = 1 }
       }
-      hashes = hashes (number > 1 ? " " : "") hash
     }
     runs("kinds", kinds)
     runs("owners", owners)
     runs("groups", groups)
-    if (there) print hashes
+    # One by one: a line that grows is copied whole for each.
+    for (number = 1; there && number <= names; number++) printf "%s%s", hash[number], (number < names ? " " : "\n")
     exit exit_with
   }'
 """,
