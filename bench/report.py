@@ -37,7 +37,7 @@ _AGAIN = """\
     .venv/bin/python -m bench compare --resume       # what the time was too short for
     .venv/bin/python -m bench report                 # this page again, from bench/results/
 
-It needs OpenSSH's sshd and, for the peers, a package index that pip can reach; they go into
+It needs OpenSSH's sshd, rsync and, for the peers, a package index that pip can reach; they go into
 `~/.cache/provision/bench`. Under root each host's sshd has a mount namespace of its own. Nothing else should run then.
 """
 

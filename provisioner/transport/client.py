@@ -19,7 +19,7 @@ import paramiko
 from paramiko.auth_handler import AuthHandler
 from paramiko.packet import NeedRekeyException, Packetizer
 
-from provisioner.transport.ahead import SOFTWARE
+from provisioner.transport.ahead import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -268,13 +268,13 @@ class ClientTransport(paramiko.Transport):
     """A connection of ours."""
 
     _active_check_timeout = _TICK
-    _CLIENT_ID = SOFTWARE
     active: bool
     packetizer: Packets
     server_extensions: dict[str, bytes]
 
     def __init__(self, sock: socket.socket, *, greeted: bool = False, **options: Any) -> None:
         super().__init__(sock, packetizer_class=Packets, **options)
+        self.local_version = IDENTITY
         self.packetizer.greeted = greeted
         choices = self.get_security_options()
         choices.ciphers = _known(_CIPHERS, choices.ciphers)

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
-    from provisioner.transport.ahead import Dialled
     from provisioner.transport.target import Target
 
 _MAX_HOPS = 8
@@ -80,7 +79,7 @@ class _Dropped(Exception):  # noqa: N818 - never leaves this module
     """The server closed the connection before it said a word."""
 
 
-def connect(target: Target, dialled: Dialled | None = None) -> Link:
+def connect(target: Target, dialled: socket.socket | None = None) -> Link:
     """Return a link to the device, through whatever its configuration says lies between; or what was dialled ahead."""
     try:
         return _persist(target, dialled, thorough=not target.check_host_keys)
@@ -88,7 +87,7 @@ def connect(target: Target, dialled: Dialled | None = None) -> Link:
         return _persist(target, thorough=True)
 
 
-def _persist(target: Target, dialled: Dialled | None = None, *, thorough: bool) -> Link:
+def _persist(target: Target, dialled: socket.socket | None = None, *, thorough: bool) -> Link:
     for attempt in range(1, _TRIES + 1):
         try:
             return _connect(target, dialled if attempt == 1 else None, thorough=thorough)
@@ -102,13 +101,15 @@ def _persist(target: Target, dialled: Dialled | None = None, *, thorough: bool) 
     raise AssertionError
 
 
-def _connect(target: Target, dialled: Dialled | None, *, thorough: bool) -> Link:
-    connection = resolved(target.address, configuration(target, user=target.user, port=target.port), target)
+def _connect(target: Target, dialled: socket.socket | None, *, thorough: bool) -> Link:
     carriers: list[Link | Proxy] = []
     try:
-        sock = dialled.sock if dialled else _carry(connection, target, carriers, thorough=thorough)
+        connection = resolved(target.address, configuration(target, user=target.user, port=target.port), target)
+        sock = dialled or _carry(connection, target, carriers, thorough=thorough)
         link = _open(connection, target, sock, thorough=thorough, greeted=dialled is not None)
     except BaseException as error:
+        if dialled is not None:
+            dialled.close()
         failure = _proxy_failure(error, carriers)
         for carrier in reversed(carriers):
             carrier.close()

@@ -12,10 +12,10 @@ from provisioner.transport.shell import Shell, Tally
 from provisioner.transport.upload import Sending
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from provisioner.shell import Upload
-    from provisioner.transport.ahead import Dialled
     from provisioner.transport.connect import Link
     from provisioner.transport.target import Target
     from provisioner.transport.upload import Progress
@@ -39,7 +39,7 @@ class SshSession:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.tally = Tally()
-        self._dialled: Dialled | None = None
+        self._dialled: socket.socket | None = None
         self._link: Link | None = None
         self._shell: Shell | None = None
 

@@ -12,7 +12,7 @@ from test_transport import talk
 
 from provisioner.errors import InputError, Unreachable
 from provisioner.transport import SshSession
-from provisioner.transport.ahead import GREETING, dial_ahead
+from provisioner.transport.ahead import IDENTITY, dial_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def test_what_was_dialled_ahead_is_used(sshd: Sshd) -> None:
         with session:
             assert talk(session, "printf in") == "in"
         (heard,) = door.heard
-    assert heard.startswith(GREETING)
+    assert heard.startswith(f"{IDENTITY}\r\n".encode())
     assert heard.count(b"SSH-2.0-") == 1
 
 
@@ -134,7 +134,7 @@ def test_what_is_not_used_is_hung_up(sshd: Sshd) -> None:
     dialled = session._dialled
     session.close()
     assert dialled is not None
-    assert dialled.sock.fileno() == -1
+    assert dialled.fileno() == -1
 
 
 def test_who_does_not_answer_is_told_at_once() -> None:
@@ -153,7 +153,7 @@ def test_a_server_that_lost_patience_is_dialled_anew(sshd: Sshd) -> None:
         session = SshSession(sshd.target(port=door.port))
         session.dial()
         assert session._dialled is not None
-        session._dialled.sock.shutdown(socket.SHUT_RDWR)
+        session._dialled.shutdown(socket.SHUT_RDWR)
         with session:
             assert talk(session, "printf in") == "in"
         assert len(door.heard) == 2
