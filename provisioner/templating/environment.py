@@ -78,7 +78,7 @@ def _now(utc: bool = False, fmt: str | None = None) -> Any:
 @functools.cache
 def environment(trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2.Environment:
     """Return the environment for these options."""
-    env = jinja2.Environment(
+    env = jinja2.Environment(  # without autoescape: what is rendered is no HTML
         undefined=Undefined,
         trim_blocks=trim_blocks,
         lstrip_blocks=lstrip_blocks,

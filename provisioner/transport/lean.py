@@ -18,8 +18,8 @@ from provisioner.transport.ed25519 import as_nacl
 
 _UNUSED = (
     "unittest.mock",  # for a context that tests of invoke's users have
-    "invoke.parser", "invoke.program", "invoke.executor", "invoke.loader",  # invoke's command line
-    "invoke.collection", "invoke.tasks",
+    "invoke.parser", "invoke.program", "invoke.executor", "invoke.loader",  # invoke's command line,
+    "invoke.collection", "invoke.tasks",  # and what it runs
     "tempfile",  # to forward an agent
     "paramiko.sftp_client", "paramiko.sftp_server",  # files travel over the shell
     "fabric.group", "fabric.tasks", "fabric.executor", "fabric.auth",  # runs on groups of hosts, and fabric's own

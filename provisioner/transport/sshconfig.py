@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 16
 _READING = threading.Lock()
+# What says where a connection leads, or for whom; of Match only the library can tell whether it is written right.
 _LEADING = frozenset(
     {"hostname", "port", "proxyjump", "proxycommand", "addressfamily", "canonicalizehostname", "match"}
 )
