@@ -106,9 +106,9 @@ class KnownHosts:
         return tuple(dict.fromkeys(entry.key.kind for entry in self._keys))
 
     def algorithms(self) -> tuple[str, ...]:
-        """Return what to offer: only what the files hold, or everything for a host that they do not know so far."""
+        """Return what to offer, the quickest first: what the files hold, or all where that is nothing."""
         everything = [name for names in ALGORITHMS.values() for name in names]
-        known = [name for kind in self.kinds for name in ALGORITHMS.get(kind, ())]
+        known = [name for kind, names in ALGORITHMS.items() if kind in self.kinds for name in names]
         if known:
             return tuple(known)
         kinds = [entry.key.kind for entry in self._portless]

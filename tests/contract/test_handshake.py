@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from test_transport import DELAY, refusal, talk
 
 from provisioner.errors import Refused
 from provisioner.transport import SshSession, UnknownHostKey, remember
+from provisioner.transport.client import ClientTransport
 from provisioner.transport.hostkeys import ChangedHostKey
 
 if TYPE_CHECKING:
@@ -153,3 +155,28 @@ def test_an_ssh_config_for_many_is_not_written_into(sshd: Sshd, tmp_path: Path) 
                 assert talk(session, "printf in") == "in"
         else:
             assert "nothing: no key file" in str(refusal(target, Refused))
+
+
+@pytest.mark.parametrize(
+    ("has", "agreed"),
+    [
+        ("curve25519-sha256@libssh.org,ecdh-sha2-nistp256,diffie-hellman-group14-sha256", "ecdh-sha2-nistp256"),
+        ("diffie-hellman-group14-sha256,curve25519-sha256@libssh.org", "curve25519-sha256@libssh.org"),
+        ("diffie-hellman-group14-sha256", "diffie-hellman-group14-sha256"),
+    ],
+)
+def test_keys_are_exchanged_as_costs_a_device_least(start_sshd: Callable[..., Sshd], has: str, agreed: str) -> None:
+    """Of what a server has, the exchange is taken that is quick there; each is enough to get in."""
+    server = start_sshd({"KexAlgorithms": has, "LogLevel": "DEBUG"})
+    assert gets_in(server)
+    assert f"kex: algorithm: {agreed} " in server.log()
+
+
+def test_what_may_be_kept_until_it_can_be_read_is_exchanged_first() -> None:
+    """The exchange that a quantum computer does not break comes before all, and none rests on SHA-1."""
+    here, there = socket.socketpair()
+    with here, there:
+        offered = ClientTransport(here).get_security_options().kex
+    hybrid = [name for name in offered if name.startswith("mlkem")]
+    assert list(offered[: len(hybrid)]) == hybrid
+    assert not [name for name in offered if "sha1" in name]

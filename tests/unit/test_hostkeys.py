@@ -112,10 +112,12 @@ def test_an_authority_is_no_key(tmp_path: Path) -> None:
 
 
 def test_only_known_types_are_offered(tmp_path: Path) -> None:
-    """A known host is offered its known types only, an unknown one all, RSA with SHA-2 only."""
+    """A known host is offered its known types only, an unknown one all, RSA with SHA-2 only; first what is quick."""
     assert known(tmp_path, A.line_for("jetson")).algorithms() == ("ssh-ed25519",)
     assert known(tmp_path, RSA.line_for("jetson") + " ").algorithms() == ("rsa-sha2-512", "rsa-sha2-256")
     assert len(KnownHosts([], "jetson", 22).algorithms()) == 6
+    both = known(tmp_path, f"{RSA.line_for('jetson')}\n{A.line_for('jetson')}").algorithms()
+    assert both == ("ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256")
     likely = known(tmp_path, RSA.line_for("jetson") + "\n\n", "jetson", 2222).algorithms()
     assert (likely[0], len(likely)) == ("rsa-sha2-512", 6)
 
