@@ -116,6 +116,8 @@ class Session:
             self.shell = await asyncio.create_subprocess_exec(
                 *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
+            if b" ready " not in text:  # it says who it is when it is told to, with the first batch
+                return b""
             end = _READY
         else:
             self._stream("stdin").write(text)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import secrets
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from provisioner.transport import Target
-from provisioner.transport.shell import boot_command
+from provisioner.transport.shell import opening
 
 PATIENCE = 60.0
 
@@ -48,8 +49,8 @@ class Way:
 
     @property
     def command(self) -> str:
-        """Return what starts the shell: the very command that ours sends."""
-        return boot_command(secrets.token_hex(8), secrets.token_hex(8), become=False, password=False)
+        """Return what starts the shell and has it say who it is, for which ours needs no other shell."""
+        return f"exec /bin/sh -c {shlex.quote(f'{opening(secrets.token_hex(8), become=False).strip()}; exec /bin/sh')}"
 
     def check(self, blob: bytes) -> None:
         """Refuse any other key than the one on file."""

@@ -43,7 +43,7 @@ _SUDO = (
 )
 _DENIED = 'printf "%s denied %s" "$1" "$r"; exit 1'
 _ASK = 'exec sudo -k -S -p "$3" -- /bin/sh -c "$2" sh "$1" "$u"'
-_READY = f'{_UID}; PROVISION_UID=$i; export PROVISION_UID; echo "$1 ready $i $2"; exec /bin/sh'
+_READY = f'{_UID}; PROVISION_UID=$i; export PROVISION_UID; echo "$1 ready $i $2"'
 
 
 @dataclass
@@ -76,9 +76,16 @@ class _Bell:
 
 def boot_command(marker: str, prompt: str, *, become: bool, password: bool) -> str:
     """Return the command that ends in /bin/sh: constant text, and two random words that are no secrets."""
-    steps = [_LOGIN, *((_SUDO + (_ASK if password else _DENIED),) if become else (_HERE,))]
-    words = [shlex.quote("; ".join(steps)), "sh", marker, shlex.quote(_READY), prompt]
+    if not become:
+        return "exec /bin/sh"
+    steps = [_LOGIN, _SUDO + (_ASK if password else _DENIED)]
+    words = [shlex.quote("; ".join(steps)), "sh", marker, shlex.quote(f"{_READY}; exec /bin/sh"), prompt]
     return f"exec /bin/sh -c {' '.join(words)}"
+
+
+def opening(marker: str, *, become: bool) -> str:
+    """Return what /bin/sh is told first, where nothing ran before it that could tell who it is."""
+    return "" if become else f'{_LOGIN}; set -- {marker} "$u"; {_READY}; set --\n'
 
 
 def request(channel: paramiko.Channel, kind: str, argument: str) -> None:
@@ -112,6 +119,7 @@ class Shell:
         self._ahead_size = 0
         self._stderr = bytearray()
         self._ready = False
+        self._opening = opening(self._marker, become=target.become).encode()
         self.uid: int | None = None
         self.login_user = user
         self._transport = transport
@@ -172,8 +180,15 @@ class Shell:
         """Write to the shell's stdin, reading on meanwhile, so that neither side waits for the other."""
         if self._over():  # a shell that closed its stdout can answer nothing more
             raise self._cannot_send()
-        self._send_all(data)
+        # In one with what comes first: a packet of its own would cost more.
+        first, self._opening = self._opening, b""
+        self._send_all(first + data if first else data)
         self._tally.sent += len(data)
+
+    def _begin(self) -> None:
+        """Say what comes first, where nothing was sent yet."""
+        if self._opening:
+            self.send(b"")
 
     def _send_all(self, data: bytes) -> None:
         view = memoryview(data)
@@ -208,6 +223,7 @@ class Shell:
     def receive(self, timeout: float) -> bytes:
         """Return the next bytes of stdout, b"" when the shell has ended; TimeoutError at the deadline."""
         deadline = time.monotonic() + timeout
+        self._begin()
         while True:
             over = self._over()
             self._pump(_READ)
@@ -230,6 +246,7 @@ class Shell:
 
     def end(self) -> None:
         """Close stdin."""
+        self._begin()
         try:
             self._channel.shutdown_write()
         except (OSError, EOFError) as error:

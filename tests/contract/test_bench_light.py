@@ -43,6 +43,20 @@ def test_what_was_said_once_is_said_again_by_no_shell() -> None:
     assert talk(tape, "echo one", "echo two") == (first[0], False)
 
 
+def test_a_command_that_says_nothing_is_not_waited_for() -> None:
+    """A shell that is only started has said nothing; what it is told first is answered with the batch behind it."""
+
+    async def session() -> tuple[bytes, bytes]:
+        here = Session(Tape())
+        nonce = secrets.token_hex(16)
+        started = await here.answer(b"exec /bin/sh")
+        told = await here.answer(BATCH.format(nonce=nonce, name=secrets.token_hex(8), body="echo one").encode())
+        await here.close()
+        return started, told.replace(nonce.encode(), b"NONCE")
+
+    assert asyncio.run(session()) == (b"", b"one\n\nNONCE end done\n")
+
+
 def test_what_is_new_is_asked_of_a_shell_that_knows_what_was_said_before() -> None:
     """A session that goes on otherwise than any before has a real shell, with all that it sent, and is recorded too."""
     tape = Tape()

@@ -25,7 +25,7 @@ from sshd import Sshd, _keygen
 from provisioner.errors import InputError, LinkLost, Refused, Unreachable
 from provisioner.shell import Upload
 from provisioner.transport import Secret, SshSession, Target, UnknownHostKey, remember
-from provisioner.transport.shell import boot_command
+from provisioner.transport.shell import boot_command, opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -404,7 +404,8 @@ def test_any_login_shell_will_do(sshd: Sshd, shell: str) -> None:
         pytest.skip(f"{shell} is not installed")
     if shell == "busybox":
         command = boot_command("marker", "prompt:", become=False, password=False)
-        answer = subprocess.run([found, "sh", "-c", command], input=b"echo x\n", capture_output=True, check=True)
+        said = f"{opening('marker', become=False)}echo x\n".encode()
+        answer = subprocess.run([found, "sh", "-c", command], input=said, capture_output=True, check=True)
         assert answer.stdout.startswith(b"marker ready ")
         assert answer.stdout.endswith(b"x\n")
         return
@@ -412,11 +413,11 @@ def test_any_login_shell_will_do(sshd: Sshd, shell: str) -> None:
         assert talk(session, "printf '%s' \"$0\"") == "/bin/sh"
 
 
-@pytest.mark.parametrize("become", [True, False])
 @pytest.mark.parametrize("password", [True, False])
-def test_the_boot_command_is_plain(become: bool, password: bool) -> None:
-    """The boot command holds nothing that csh or fish read otherwise inside single quotes."""
-    command = boot_command("0123456789abcdef", "fedcba9876543210:", become=become, password=password)
+def test_the_boot_command_is_plain(password: bool) -> None:
+    """The boot command holds nothing that csh or fish read otherwise inside single quotes; without sudo, no quotes."""
+    assert boot_command("0123456789abcdef", "fedcba9876543210:", become=False, password=password) == "exec /bin/sh"
+    command = boot_command("0123456789abcdef", "fedcba9876543210:", become=True, password=password)
     words = shlex.split(command)
     assert words[:3] == ["exec", "/bin/sh", "-c"]
     assert not set("'\\!\n") & set(words[3])
