@@ -255,7 +255,7 @@ def _state_of(want: str, real: str, facts: list[str], sha256: str, target: str |
     """Return the state of a path, contents aside, out of stat's fields."""
     if len(facts) < _FACTS:
         return FileState(type="absent", real=real)
-    kind, owner, uid, group, gid, mode, *rest = facts
+    kind, owner, uid, group, gid, mode, *rest, size = facts
     kind = _KINDS.get(kind[:3], "other")
     hashed = kind == "file" and want != METADATA
     wanted = hashed and want not in (HASHED, sha256)
@@ -267,8 +267,8 @@ def _state_of(want: str, real: str, facts: list[str], sha256: str, target: str |
         mode=None if kind == "link" else mode.zfill(4),
         sha256=sha256 if hashed else None,
         target=target,
-        facts="|".join((uid, gid, *rest)),
-        large=True if wanted and int(rest[0]) > CONTENT_LIMIT else None,
+        facts="|".join((uid, gid, size, *rest)),
+        large=True if wanted and int(size) > CONTENT_LIMIT else None,
         content=b"" if wanted and sha256 == UNREADABLE else None,
     )
 

@@ -104,7 +104,7 @@ IFS='
 set -- $1
 while [ "$1" != // ]; do shift; done
 shift
-exec stat -c '%F|%u|%g|%a|%s|%Y|%X|%Z|%i|%h|%d|%y|%n' -- "$@" / 2>/dev/null
+exec stat -c '%F|%u|%g|%a|%Y|%X|%Z|%i|%h|%d|%s|%y|%n' -- "$@" / 2>/dev/null
 """,
 )
 
@@ -125,9 +125,9 @@ awk '
     if (!((fact[2], fact[3]) in owned)) { owned[fact[2], fact[3]] = 1; of[++owners] = name }
     if (fact[1] ~ /^sym/) link[++links] = name
     if (fact[1] !~ /^reg/ || want[name] == ".") next
-    same = fact[11] "|" fact[9] "|" fact[5] "|" fact[12]
+    same = fact[10] "|" fact[8] "|" fact[11] "|" fact[12]
     if (same in known) sum[++sums] = known[same] "  " name
-    else { todo[++todos] = name; size += fact[5] }
+    else { todo[++todos] = name; size += fact[11] }
   }
   END {
     if (!rooted) exit 1
@@ -226,7 +226,7 @@ awk -v guarding="$guarding" -v between="$1" '
     if (flag == "f") {
       told_sum[number] = sum[name] == want[number] ? "=" : sum[name]
       split(fact[name], f, "|")
-      if (want[number] != "-" && want[number] != sum[name] && f[7] <= 4194304) { letter = "y"; wanted += f[7] }
+      if (want[number] != "-" && want[number] != sum[name] && f[13] <= 4194304) { letter = "y"; wanted += f[13] }
     }
     flags = flags flag
     letters = letters letter
