@@ -116,7 +116,7 @@ def test_each_look_costs_one_round_trip_over_one_shell(telling: Sshd, tmp_path: 
 
 
 def applied(folder: Path, text: str, *extra: str, ended: str = "device") -> Inventory:
-    """Write a play down as applied to the host `device`."""
+    """Write a play down as applied to the host `device`, or to `other`; the one left is lost."""
     inventory = inventory_of(folder)
     path = folder / "play.yaml"
     path.write_text(text.replace("TOP", str(folder / "device")).replace("BECOME", ROOT))
@@ -124,12 +124,16 @@ def applied(folder: Path, text: str, *extra: str, ended: str = "device") -> Inve
     recap = Recap()
     recap(RunStarted(hosts=("device", "other")))
     recap(HostFinished(host=ended))
-    recap(HostLost(host="other", message="no route"))
-    options = argparse.Namespace(
+    recap(HostLost(host="other" if ended == "device" else "device", message="no route"))
+    assert remember(inventory, [load_playbook(path, task_types())], options_of(*extra), recap) is None
+    return inventory
+
+
+def options_of(*extra: str) -> argparse.Namespace:
+    """Return what the command line says of an apply."""
+    return argparse.Namespace(
         extra_vars=list(extra), tags=[], skip_tags=[], become=False, become_user=None, allow_restart=False
     )
-    assert remember(inventory, [load_playbook(path, task_types())], options, recap) is None
-    return inventory
 
 
 def drifts_of(inventory: Inventory, **given: Any) -> Drifts:
@@ -212,7 +216,7 @@ def test_values_of_the_command_line_are_not_kept(tmp_path: Path) -> None:
     """Of -e only names and files are written down, for hosts that took part; drift waits until they are given again."""
     (tmp_path / "vars.yaml").write_text("colour: blue\n")
     inventory = applied(tmp_path, COPY, "token=s3cret size=2", f"@{tmp_path}/vars.yaml")
-    text = path_of(inventory, "device").read_text()
+    text = path_of(inventory).read_text()
     assert "s3cret" not in text
     found = recall(inventory, "device")
     assert found is not None
@@ -232,25 +236,54 @@ def test_what_was_never_applied_is_told_without_a_look(tmp_path: Path) -> None:
     assert not planner.needs_root()
 
 
-@pytest.mark.parametrize("text", ["", "[", "{}", '{"host": "device", "when": 1, "playbooks": []}', "x\0"])
+@pytest.mark.parametrize("text", ["", "[", "{}", '[{"when": 1, "playbooks": []}]', '[{"when": "now"}]', "x\0"])
 def test_a_broken_record_is_told_with_its_place(tmp_path: Path, text: str) -> None:
-    """Whatever stands in the file, it is an error that names it, and drift is unknown."""
+    """Whatever stands in the file, it is an error that names it, and drift is unknown; the next apply mends it."""
     inventory = inventory_of(tmp_path)
-    path = path_of(inventory, "device")
+    path = path_of(inventory)
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    with pytest.raises(InputError, match=r"device\.json"):
+    with pytest.raises(InputError, match=r"applied\.json"):
         recall(inventory, "device")
     planner = drifts_of(inventory).of(inventory.hosts["device"])
     assert planner.look(SshTransport(None)).state == "unknown"  # type: ignore[arg-type]
+    applied(tmp_path, COPY)
+    assert recall(inventory, "device") is not None
 
 
-def test_names_that_look_alike_in_a_file_system_are_not_mixed_up(tmp_path: Path) -> None:
-    """A record is about the host that it names."""
-    inventory = applied(tmp_path, COPY)
-    path_of(inventory, "device").rename(path_of(inventory, "other"))
-    with pytest.raises(InputError, match="is about device"):
-        recall(inventory, "other")
+def test_each_host_is_held_to_its_own_last_apply(tmp_path: Path) -> None:
+    """An apply to some hosts leaves what the others had last; a run that is nobody's last any more is gone."""
+    applied(tmp_path, COPY, "first=1")
+    applied(tmp_path, COPY, "second=2", ended="other")
+    inventory = applied(tmp_path, COPY, "third=3")
+    given = {name: found.given for name in ("device", "other") if (found := recall(inventory, name))}
+    assert given == {"device": ("third",), "other": ("second",)}
+    assert "first" not in path_of(inventory).read_text()
+
+
+def test_applies_that_end_at_once_are_all_remembered(tmp_path: Path) -> None:
+    """What one writes down, no other takes away."""
+    text = "all: {hosts: {" + ", ".join(f"h{number}: " for number in range(8)) + "}}\n"
+    (tmp_path / "hosts.yaml").write_text(text)
+    inventory = load_inventory(str(tmp_path / "hosts.yaml"))
+    path = tmp_path / "play.yaml"
+    path.write_text("- hosts: all\n")
+    book, start, told = load_playbook(path, task_types()), threading.Barrier(8), []
+
+    def apply(host: str) -> None:
+        recap = Recap()
+        recap(RunStarted(hosts=(host,)))
+        recap(HostFinished(host=host))
+        start.wait(10)
+        told.append(remember(inventory, [book], options_of(), recap))
+
+    threads = [threading.Thread(target=apply, args=(host,)) for host in inventory.hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [None] * 8
+    assert all(recall(inventory, host) for host in inventory.hosts)
 
 
 # Lost hosts.
