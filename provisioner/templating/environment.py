@@ -15,6 +15,7 @@ from provisioner.templating.values import Pending, settle
 
 _VALUE = "provisioner_value"
 _CACHED = 8192
+_TREES = 1024
 _LAZY_FILTERS = {"ternary"}  # what is not chosen may be undefined
 _LAZY = (GeneratorType, KeysView, ValuesView, ItemsView, range, map, filter, zip)
 
@@ -75,9 +76,13 @@ def _now(utc: bool = False, fmt: str | None = None) -> Any:
     return moment.strftime(fmt) if fmt else moment
 
 
-@functools.cache
 def environment(trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2.Environment:
     """Return the environment for these options."""
+    return _environment(trim_blocks, lstrip_blocks)
+
+
+@functools.cache
+def _environment(trim_blocks: bool, lstrip_blocks: bool) -> jinja2.Environment:
     env = jinja2.Environment(  # without autoescape: what is rendered is no HTML
         undefined=Undefined,
         trim_blocks=trim_blocks,
@@ -86,6 +91,7 @@ def environment(trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2
         finalize=lambda value: "" if value is None else value,
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         cache_size=0,
+        optimized=False,  # which writes what is constant into the tree: it is to stay as it was read
     )
     theirs = {name: _observing(function, ours=False) for name, function in env.filters.items()}
     ours = {name: _observing(function, ours=name not in _LAZY_FILTERS) for name, function in FILTERS.items()}
@@ -100,7 +106,12 @@ def environment(trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2
 
 
 def parse(text: str, *, expression: bool = False) -> nodes.Template:
-    """Return the tree of a template, or of a bare expression as a template with one output."""
+    """Return the tree of a template, or of a bare expression as a template with one output; nobody may change it."""
+    return _parsed(text, expression)
+
+
+@functools.lru_cache(_TREES)
+def _parsed(text: str, expression: bool) -> nodes.Template:
     env = environment()
     if not expression:
         return env.parse(text)
@@ -113,17 +124,19 @@ def parse(text: str, *, expression: bool = False) -> nodes.Template:
     return tree
 
 
-@functools.lru_cache(_CACHED)
 def compiled(text: str, *, expression: bool = False) -> Callable[[Mapping[str, Any]], Any]:
     """Return a function from variables to the value of a string: native if it is one expression, else text."""
-    env = environment()
+    return _compiled(text, expression)
+
+
+@functools.lru_cache(_CACHED)
+def _compiled(text: str, expression: bool) -> Callable[[Mapping[str, Any]], Any]:
     tree = parse(text, expression=expression)
     single = _single(tree)
     if single is None:
-        template = env.from_string(tree)
-        return lambda scope: "".join(template.root_render_func(_context(template, scope)))
+        return functools.partial(render_file, compiled_file(text))
     target = nodes.Name(_VALUE, "store", lineno=1)
-    template = env.from_string(nodes.Template([nodes.Assign(target, single, lineno=1)], lineno=1))
+    template = environment().from_string(nodes.Template([nodes.Assign(target, single, lineno=1)], lineno=1))
     return functools.partial(_native, template)
 
 
@@ -148,12 +161,17 @@ def _single(tree: nodes.Template) -> nodes.Expr | None:
     return None
 
 
+def compiled_file(text: str, trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2.Template:
+    """Return the template of a file; it has a name of its own in tracebacks, from which `line_of` reads."""
+    return _compiled_file(text, trim_blocks, lstrip_blocks)
+
+
 @functools.lru_cache(_CACHED)
-def compiled_file(text: str, name: str, trim_blocks: bool, lstrip_blocks: bool) -> jinja2.Template:
-    """Return the template of a file; its name shows in tracebacks, from which `line_of` reads."""
+def _compiled_file(text: str, trim_blocks: bool, lstrip_blocks: bool) -> jinja2.Template:
     env = environment(trim_blocks, lstrip_blocks)
-    code = env.compile(text, name, name)
-    return env.template_class.from_code(env, code, env.globals)
+    tree = parse(text) if env is environment() else env.parse(text)
+    name = f"<template {hash(text):x}>"
+    return env.template_class.from_code(env, env.compile(tree, name, name), env.globals)
 
 
 def render_file(template: jinja2.Template, scope: Mapping[str, Any]) -> str:

@@ -118,14 +118,13 @@ def syntax_error(text: str, *, expression: bool = False) -> tuple[str, int] | No
 
 @functools.lru_cache(_CACHED)
 def _syntax(text: str, expression: bool) -> tuple[str, int] | None:
-    from provisioner.templating.environment import environment, parse
+    from provisioner.templating.environment import compiled, parse
     from provisioner.templating.library import jinja2
 
     try:
-        tree = parse(text, expression=expression)
-        unknown = next(_unknown(tree), None)
+        unknown = next(_unknown(parse(text, expression=expression)), None)
         if unknown is None:
-            environment().compile(tree)
+            compiled(text, expression=expression)
     except jinja2.TemplateSyntaxError as error:
         return explain(error), error.lineno
     except Exception as error:  # noqa: BLE001 - whatever Python has against a template is its author's to mend

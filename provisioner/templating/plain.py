@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = re.compile(r"\{\{[ ]*([A-Za-z_][A-Za-z0-9_]*)[ ]*\}\}")
-_ELSE = re.compile(r"[{}\r\n]")  # braces of another kind, and line ends, which Jinja has rules for
+_ELSE = re.compile(r"[{}\r]")  # braces of another kind, and line ends of which Jinja makes others
 _WORDS = frozenset({*keyword.kwlist, *keyword.softkwlist})
 _JINJA = frozenset(
     {"true", "false", "none", "loop", "self", "super", "caller", "varargs", "kwargs", "lookup", "query", "q", "omit"}

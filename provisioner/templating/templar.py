@@ -99,7 +99,7 @@ class Templar:
 
         def run() -> str:
             nonlocal template
-            template = jinja.compiled_file(template_source, name, *options)
+            template = jinja.compiled_file(template_source, *options)
             return jinja.render_file(template, self._scope)
 
         def place(error: BaseException) -> Source:

@@ -365,6 +365,37 @@ def test_volatile_templates(text: Any, expected: Any) -> None:
     assert is_volatile(text) is expected
 
 
+def test_a_template_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked of a template, and for however many hosts it is rendered, it is parsed and compiled once."""
+    from provisioner.templating.library import jinja2
+
+    made: list[str] = []
+    for name in ("_parse", "_compile"):
+        real = getattr(jinja2.Environment, name)
+        monkeypatch.setattr(
+            jinja2.Environment, name, lambda *args, real=real, name=name: (made.append(name), real(*args))[1]
+        )
+    for text in ("{% for n in of %}{{ n | default('x') }}{% endfor %} read once", "{{ of | first | default('once') }}"):
+        made.clear()
+        assert syntax_error(text) is None
+        assert used_names(text) == {"of"}
+        assert not is_volatile(text)
+        guarded_names(text)
+        for number in range(3):
+            Templar({"of": [number]}).render(text)
+            if text.endswith("read once"):
+                Templar({"of": [number]}).text(text, f"/of/host/{number}")
+        assert sorted(made) == ["_compile", "_parse"]
+
+
+def test_what_is_said_of_a_template_is_said_after_rendering_too() -> None:
+    """To compile a template changes nothing of what can be told of it, and what is volatile is made each time."""
+    text = "{{ range(1000000000) | random }}"
+    assert len({Templar({}).render(text) for _ in range(3)}) == 3
+    assert is_volatile(text)
+    assert used_names("{{ 'a' ~ ('b' | upper) ~ there }}") == {"there"}
+
+
 def test_syntax_errors_without_rendering() -> None:
     """A template's syntax can be checked on its own."""
     assert syntax_error("{{ a }}") is None

@@ -24,7 +24,7 @@ VARIABLES: dict[str, Any] = {
     "open": Pending("known later", "open"),
 }
 PARTS = st.sampled_from(
-    ["", " ", "/etc/", "{", "}", "}}", "{{", "{% if a %}", "{#", "\n", "{{ a | upper }}", "{{- a }}", "é"]
+    ["", " ", "/etc/", "{", "}", "}}", "{{", "{% if a %}", "{#", "\n", "\r\n", "{{ a | upper }}", "{{- a }}", "é"]
 )
 TEXTS = st.lists(PARTS | st.sampled_from(NAMES).map("{{{{ {} }}}}".format) | st.just("{{a}}"), max_size=6).map("".join)
 
@@ -57,7 +57,7 @@ def test_they_come_out_as_jinja_has_them(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ a }}\n", "{{ a.b }}", "{{ range }}", "{{ not }}", "{% a %}", "plain", "{{- a }}", "a }}"]
+    "text", ["{{ a }}\r\n", "{{ a.b }}", "{{ range }}", "{{ not }}", "{% a %}", "plain", "{{- a }}", "a }}"]
 )
 def test_what_holds_more_than_names_is_jinjas(text: str) -> None:
     """Line ends, attributes, reserved words, statements and trimming are left to Jinja."""
