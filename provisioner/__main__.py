@@ -1,5 +1,5 @@
 """`python -m provisioner` is `provision`."""
 
-from .cli import main
+from .cli import program
 
-raise SystemExit(main())
+program()

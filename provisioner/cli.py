@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 BACKENDS = ("namespace", "container", "model", "virtual")
 BAD_INPUT = 1
 INTERRUPTED = 130
+_STDERR = 2
 _WIDTH = 80
 _ALLOCATIONS = 100_000  # of objects, between two looks of the garbage collector at the youngest
 
@@ -57,6 +59,32 @@ class Interrupt(KeyboardInterrupt):
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise Interrupt
+
+
+def program() -> NoReturn:
+    """Run as a program: `main`, and the end of the process.
+
+    What the process holds is not taken apart first, object by object: at the end of a fleet's run that is as much work
+    as a host. Whoever has something to finish has done so.
+    """
+    _stand()
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever wrote there has told it, or was told
+            stream.flush()
+    os._exit(code)
+
+
+def _stand() -> None:
+    """Have all standard streams: where whoever started this closed one, a file or a socket would take its place."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(handle)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -98,9 +98,11 @@ def converge(
         if images is not None and not settings.check:
             images.save()
     finally:
-        listeners.close()
-        if remembered and not settings.check and not runner.declined:
-            _remember(fleet, playbooks, options, recap)
+        try:
+            listeners.close()
+        finally:
+            if remembered and not settings.check and not runner.declined:
+                _remember(fleet, playbooks, options, recap)
     interrupted = runner.stopping.is_set() or runner.declined
     wants_code = bool(getattr(options, "exit_code", False)) and settings.check
     return exit_code(recap, interrupted=interrupted, check_exit_code=wants_code)

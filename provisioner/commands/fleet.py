@@ -205,9 +205,11 @@ class Listeners:
             one(event)
 
     def close(self) -> None:
-        """Finish what each has to finish."""
+        """Finish what each has to finish; raises what some could not, once all have tried."""
+        errors: list[InputError] = []
         for one in self.listeners:
-            one.close()
+            _attempt(one.close, errors)
+        raise_all(errors)
 
 
 def extra_vars(texts: Sequence[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, TextIO
 
+from provisioner.errors import InputError
 from provisioner.events import Doing, Progressed, RunFinished, RunStarted, TaskFinished
 from provisioner.report.blocks import Narrator
 from provisioner.report.closing import closing
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from provisioner.events import Event
     from provisioner.report.text import Row
 
+_FULL = "make room where the output goes; what was done on the devices is done, and another run tells of the rest"
 EVERY = 10.0  # seconds between two lines that only tell how far a host is
 
 
@@ -26,7 +28,7 @@ class PlainReport:
         self._stream = stream
         self._narrator = Narrator(verbosity, diff=diff)
         self._lock = threading.Lock()
-        self._gone = False
+        self._failure: OSError | None = None
         self._last: dict[str, float] = {}
         self._doing: dict[str, Doing] = {}
 
@@ -50,7 +52,10 @@ class PlainReport:
             self._write(rows)
 
     def close(self) -> None:
-        """Finish; every block was flushed when it was written."""
+        """Finish; every block was flushed when it was written. Raises InputError where that was not possible."""
+        if self._failure is not None and not isinstance(self._failure, BrokenPipeError):
+            cause = self._failure.strerror or self._failure
+            raise InputError(f"not all that there was to tell could be written: {cause}", hint=_FULL)
 
     def _sparse(self, event: Doing | Progressed) -> list[Row]:
         """Return a row for a host of which nothing was written for a while."""
@@ -70,13 +75,13 @@ class PlainReport:
         return ": ".join(part for part in (what, amount(event.done, event.total), one_line(event.text)) if part)
 
     def _write(self, rows: list[Row]) -> None:
-        """Write rows; a reader that has gone (`| head`) must not stop the work on the hosts."""
-        if rows and not self._gone:
+        """Write rows; a reader that has gone (`| head`), or a full disk, must not stop the work on the hosts."""
+        if rows and self._failure is None:
             try:
                 self._stream.write(encodable("".join(f"{to_plain(line)}\n" for line in rows), self._stream))
                 self._stream.flush()
-            except BrokenPipeError:
-                self._gone = True
+            except OSError as error:
+                self._failure = error
 
 
 def amount(done: int | None, total: int | None) -> str:

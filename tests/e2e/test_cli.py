@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -154,6 +155,19 @@ def test_apply_check_and_codes(fleet: User) -> None:
     ended = fleet.run("apply", "hosts.yaml", "play.yaml", "--check", "--exit-code")
     assert ended.code == 0
     assert re.search(r"real : ok=1 +changed=0 .*unknown=0", ended.out)
+
+
+@pytest.mark.parametrize(("told_to", "code"), [("full", 1), ("gone", 0), ("closed", 0)])
+def test_who_cannot_be_told_anything_is_no_traceback(fleet: User, told_to: str, code: int) -> None:
+    """A run goes to its end whoever listens; where its words find no room, the exit code says so."""
+    command = shlex.join([sys.executable, "-m", "provisioner", "apply", "hosts.yaml", "play.yaml"])
+    ways = {"full": f"{command} >/dev/full", "gone": f"{command} | :", "closed": f"{command} >&-"}
+    script = f"set -o pipefail; {ways[told_to]}"
+    ended = subprocess.run(["bash", "-c", script], cwd=fleet.folder, capture_output=True, text=True, check=False)
+    assert (fleet.folder / "a").read_text() == "a"
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    assert ended.returncode == code, ended.stderr
 
 
 def test_some_hosts_fail_and_the_others_go_on(fleet: User, server: Sshd) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from provisioner.errors import Source
+import pytest
+
+from provisioner.errors import InputError, Source
 from provisioner.events import (
     Doing,
     Event,
@@ -25,9 +28,6 @@ from provisioner.events import (
 from provisioner.model import Diff, Line
 from provisioner.report import report_for
 from provisioner.report.plain import PlainReport
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def done(status: Any, host: str = "nano", at: float = 0.0, **more: Any) -> TaskFinished:
@@ -224,6 +224,22 @@ def test_a_reader_that_has_gone_stops_nothing(monkeypatch: pytest.MonkeyPatch) -
         report(done("changed"))
     report.close()
     assert report.recap.hosts["nano"].counts["changed"] == 2
+
+
+def test_a_full_disk_stops_nothing_and_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that finds no room any more takes nothing from the hosts; that words were lost is an error of its own."""
+    stream = io.StringIO()
+    report = PlainReport(stream)
+
+    def full(_text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stream, "write", full)
+    for _ in range(2):
+        report(done("changed"))
+    assert report.recap.hosts["nano"].counts["changed"] == 2
+    with pytest.raises(InputError, match="No space left"):
+        report.close()
 
 
 def test_a_pipe_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
