@@ -35,7 +35,7 @@ LINKS_LIMIT = 40
 
 _FACTS = 13
 _DECODERS = {"": lambda _: b"", "hex": bytes.fromhex, "base64": base64.b64decode}
-_KINDS = {"reg": "file", "dir": "directory", "sym": "link"}
+_KINDS = {"reg": "file", "dir": "directory", "sym": "link", "f": "file", "d": "directory", "l": "link"}
 _PATHS = 1 << 16  # paths that are kept in their normal form: those of a fleet differ little
 
 
@@ -234,14 +234,18 @@ def surveyed(text: str, members: Sequence[File]) -> Iterator[tuple[File, FileSta
     flags, letters, *lines = text.split("\n")
     reals = lines[: len(members)]
     told = iter(lines[len(members) :])
-    facts = [next(told, "") if flag != "-" else "" for flag in flags]
+    facts = [_facts(next(told, "") if flag != "-" else "") for flag in flags]
     hashes = [next(told, "").removeprefix("\\").partition(" ")[0] if flag == "f" else UNREADABLE for flag in flags]
-    targets = [unescape(next(told, "")) if letter == "l" else None for letter in letters]
+    asked = (letter == "l" and target is None for letter, (_, target) in zip(letters, facts, strict=False))
+    targets = [unescape(next(told, "")) if more else None for more in asked]
     contents = _DECODERS[next(told, "")]("".join(told))
     at = 0
-    for file, real, line, sha256, target, letter in zip(members, reals, facts, hashes, targets, letters, strict=False):
+    for file, real, (words, led), sha256, target, letter in zip(
+        members, reals, facts, hashes, targets, letters, strict=False
+    ):
         digest = file.want if sha256 == "=" else sha256
-        state = _state_of(file.want, file.path if real == "=" else unescape(real), line.split("|"), digest, target)
+        where = file.path if real == "=" else unescape(real)
+        state = _state_of(file.want, where, words, digest, target if led is None else led)
         if letter == "y":
             content = contents[at : at + state.size]
             at += state.size
@@ -249,6 +253,15 @@ def surveyed(text: str, members: Sequence[File]) -> Iterator[tuple[File, FileSta
                 continue  # it changed while it was read: who needs it looks again
             state = replace(state, content=content)
         yield file, state
+
+
+def _facts(line: str) -> tuple[list[str], str | None]:
+    """Return the fields of stat's line; of find's, which has the target of a link before the size, the target too."""
+    if line[1:2] != "|":
+        return line.split("|"), None
+    *fields, rest = line.split("|", _FACTS - 1)
+    target, _, size = rest.rpartition("|")
+    return [*fields, size], target if fields[0] == "l" else None
 
 
 def _state_of(want: str, real: str, facts: list[str], sha256: str, target: str | None) -> FileState:

@@ -8,10 +8,11 @@ from provisioner.shell import ESCAPE, Script
 FILE_FLAGS = Script(
     "file_flags",
     r"""
-# path want ...: sets flags, one letter each: - absent, f a file to hash, e anything else; and how many there are.
-flags='' there=0 hashed=0
+# path want ...: sets flags, one letter each: - absent, f a file to hash, e anything else; how many there are; and
+# linked, where one is a link.
+flags='' there=0 hashed=0 linked=
 while [ $# -gt 0 ]; do
-  if [ -L "$1" ]; then flag=e
+  if [ -L "$1" ]; then flag=e linked=yes
   elif [ -f "$1" ] && [ "$2" != . ]; then flag=f hashed=$((hashed + 1))
   elif [ -e "$1" ]; then flag=e
   else flag=-
@@ -26,7 +27,8 @@ done
 FILE_STATS = Script(
     "file_stats",
     r"""
-# flags path want ...: one line of facts for each path that is there, in order, from one process.
+# flags path want ...: one line of facts for each path that is there, in order, from one process; where one is a link,
+# from one that tells where links lead, too.
 flags=$1
 shift
 while [ -n "$flags" ]; do
@@ -34,7 +36,9 @@ while [ -n "$flags" ]; do
   flags=${flags#?}
   shift 2
 done
-[ $# -eq 0 ] || exec stat -c '%F|%U|%u|%G|%g|%a|%Y|%X|%Z|%i|%h|%d|%s' -- "$@" 2>/dev/null
+[ $# -gt 0 ] || return 0
+[ -z "$linked" ] || exec find "$@" -maxdepth 0 -printf '%y|%u|%U|%g|%G|%m|%Ts|%As|%Cs|%i|%n|%D|%l|%s\n' 2>/dev/null
+exec stat -c '%F|%U|%u|%G|%g|%a|%Y|%X|%Z|%i|%h|%d|%s' -- "$@" 2>/dev/null
 """,
 )
 
@@ -107,11 +111,18 @@ mode=${line%%|*}
 [ "$owner" != UNKNOWN ] || owner=$uid
 [ "$group" != UNKNOWN ] || group=$gid
 case $mode in ?) mode=000$mode ;; ??) mode=00$mode ;; ???) mode=0$mode ;; esac
-case $kind in reg*) kind='file' ;; dir*) kind='directory' ;; sym*) kind='link' mode= ;; *) kind='other' ;; esac
+case $kind in
+  reg* | f) kind='file' ;;
+  dir* | d) kind='directory' ;;
+  sym* | l) kind='link' mode= ;;
+  *) kind='other' ;;
+esac
 printf 'type=%s\nreal=%s\nowner=%s\ngroup=%s\n' "$kind" "$real" "$owner" "$group"
 [ -z "$mode" ] || printf 'mode=%s\n' "$mode"
 [ "$kind" != file ] || [ "$4" = . ] || printf 'sha256=%s\n' "${2:-unreadable}"
-[ "$kind" != link ] || printf 'target=%s\n' "$(escape "$(readlink -- "$3")")"
+[ "$kind" = link ] || return 0
+if [ -n "$linked" ]; then line=${line#*|*|*|*|*|*|*|} line=${line%|*}; else line=$(readlink -- "$3"); fi
+printf 'target=%s\n' "$(escape "$line")"
 """,
     (ESCAPE,),
 )
@@ -150,7 +161,7 @@ while [ $# -gt 0 ]; do
 " letter=-
   case $flags in -*) line= ;; *) cut_line "$stats"; line=$cut stats=$rest ;; esac
   case $flags:$line in
-    e*:sym*) letter=l ;;
+    e*:sym* | e*:l\|*) letter=l ;;
     f*)
       cut_line "$sums"
       sums=$rest cut=${cut#\\}
@@ -199,7 +210,7 @@ file_letters "$@"
 printf '%s\n%s\n%s' "$seen" "$letters" "$reals"
 [ -z "$facts" ] || printf '%s\n' "$facts"
 [ -z "$hashes" ] || printf '%s\n' "$hashes"
-case $letters in *l*) file_targets "$letters" "$@" ;; esac
+case $linked$letters in yes*) ;; *l*) file_targets "$letters" "$@" ;; esac
 case $letters in *y*) file_contents "$letters" "$wanted" "$@" ;; esac
 """,
     (FILE_LETTERS, FILE_TARGETS, FILE_CONTENTS),
@@ -218,7 +229,12 @@ if command -v file_many >/dev/null; then
 fi
 last_dir=
 file_flags "$@"
+[ $# -gt 2 ] || linked=
 stats=$(file_stats "$flags" "$@")
+if [ -n "$linked" ] && [ -z "$stats" ]; then
+  linked= # busybox's find tells nothing
+  stats=$(file_stats "$flags" "$@")
+fi
 any_large "$stats"
 sums=$(file_sums "$flags" "$large" "$@")
 torn=

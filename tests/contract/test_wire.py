@@ -217,6 +217,28 @@ def test_many_guards_and_checks_are_as_exact_as_one(device: ShellTransport, tmp_
     assert replies[-1] == Ended("failed")
 
 
+def kept(state: Any) -> dict[str, int]:
+    """Return what stat says of a file, but for what a look itself may change."""
+    return {name: value for name, value in state.stat().items() if name != "atime"}
+
+
+@pytest.mark.parametrize(
+    "target", ["f1", "none", "a|b|", "|12345678", "12345678", "50%0A", "a b\\", "ü", "-x", "two\n\nlines"]
+)
+def test_links_lead_where_they_lead(device: ShellTransport, tmp_path: Path, target: str) -> None:
+    """What a link holds is told as it is, alone and among others, in a look and in a guard."""
+    (tmp_path / "f1").write_text("x")
+    (tmp_path / "link").symlink_to(target)
+    looks = tuple(File(str(tmp_path / name), CONTENT) for name in ("f1", "link", "none"))
+    for asked in (looks, looks[1:2]):
+        states = {r.observable: r.state for r in device.exchange(Batch(looks=asked)) if isinstance(r, Probed)}
+        assert states[looks[1]].target == target
+        assert states[looks[1]].stat()["mtime"] == int((tmp_path / "link").lstat().st_mtime)
+        assert states[looks[1]].large is None
+        guards = tuple(Guard(one, state) for one, state in states.items())
+        assert list(device.exchange(Batch(steps=(Step(number=0, guards=guards),))))[-1] == Ended("done")
+
+
 @pytest.mark.parametrize("kind", ["missing", "link", "unreadable name", "content", "folders"])
 def test_looks_at_many_tell_what_looks_at_each_tell(device: ShellTransport, tmp_path: Path, kind: str) -> None:
     """However many paths one look is about, and whatever stands there, each is told of as by a look at it alone."""
@@ -237,7 +259,7 @@ def test_looks_at_many_tell_what_looks_at_each_tell(device: ShellTransport, tmp_
     things.insert(3, File(str(odd), want))
     together = [r.state for r in device.exchange(Batch(looks=tuple(things))) if isinstance(r, Probed)]
     alone = [r.state for one in things for r in device.exchange(Batch(looks=(one,))) if isinstance(r, Probed)]
-    told = [[(state, state.content, state.large) for state in states] for states in (together, alone)]
+    told = [[(state, state.content, state.large, kept(state)) for state in states] for states in (together, alone)]
     assert told[0] == told[1]
     assert all(state.real == one.path for state, one in zip(together, things, strict=True))
 
