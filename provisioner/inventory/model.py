@@ -77,7 +77,12 @@ class Inventory:
             return Path(home) / "provision"
         return (self.path if self.path.is_dir() else self.path.parent) / STATE
 
+    @property
+    def facts_dir(self) -> Path:
+        """Return the folder of those files."""
+        return self.state_dir / "facts"
+
     def facts_file(self, name: str) -> Path:
         """Return the file that remembers a host's facts between runs."""
         safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
-        return self.state_dir / "facts" / safe
+        return self.facts_dir / safe

@@ -137,6 +137,7 @@ class Runner:
         self._hostvars: dict[str, Mapping[str, Any]] = {}
         self._kept = 0
         self._asked: frozenset[str] = frozenset()
+        self._noted: frozenset[str] = frozenset()
 
     def run(self, playbooks: Sequence[Playbook], hosts: Sequence[Host]) -> None:
         """Run all plays; what happens is told to the listener."""
@@ -145,6 +146,8 @@ class Runner:
         self._members, self._kept = {}, 0
         self._groups = {name: list(members) for name, members in self.inventory.groups.items()}
         self._hostvars = {name: host.vars for name, host in self.inventory.hosts.items()}
+        with suppress(OSError):
+            self._noted = frozenset(os.listdir(self.inventory.facts_dir))  # noqa: PTH208 - names are all that is asked
         self.emit(RunStarted(hosts=tuple(self._states), check=self.settings.check, simulated=self.settings.simulated))
         try:
             for playbook in playbooks:
@@ -411,8 +414,8 @@ class Runner:
 
     def _needs_facts(self, host: Host) -> bool:
         """Tell whether the facts have to be looked at even if those of the last run are there."""
-        wanted = {ANY, *self.settings.fact_names}
-        return not (self._asked.isdisjoint(wanted) and used_in(host.vars).isdisjoint(wanted))
+        names = self._asked | used_in(host.vars)
+        return ANY in names or not names.isdisjoint(self.settings.fact_names)
 
     def _options(self, play: Play, state: HostState, gate: Gate | None) -> Options:
         settings, name = self.settings, state.host.name
@@ -432,10 +435,11 @@ class Runner:
     # Between runs.
 
     def _recall(self, name: str) -> State | None:
-        if self.settings.facts is None:
+        path = self.inventory.facts_file(name)
+        if self.settings.facts is None or path.name not in self._noted:
             return None
         with suppress(OSError, ValueError):
-            return self.settings.facts.state.parse(self.inventory.facts_file(name).read_bytes().decode())
+            return self.settings.facts.state.parse(path.read_bytes().decode())
         return None
 
     def _remember(self, state: HostState, summary: Summary) -> None:

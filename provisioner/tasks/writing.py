@@ -242,7 +242,7 @@ def fresh(draft: Draft, state: FileState, parent: FileState, kind: str) -> FileS
 
 def granted(state: FileState, access: Access, *, new: bool = False) -> FileState:
     """Return a state with the owner, group and mode that are asked for."""
-    facts = state.stat()
+    facts = state.stat() if access.owner or access.group else {}
     owner = _name(access.owner, state.owner, facts.get("uid"), new=new)
     group = _name(access.group, state.group, facts.get("gid"), new=new)
     mode = state.mode

@@ -214,7 +214,10 @@ def _open(
     known = KnownHosts(files, host, int(connection.port), thorough=thorough)
     attempts = Attempts(connection.user or getpass.getuser())
     login = Login(target, settings, attempts, own=own)
-    connection.client.set_missing_host_key_policy(_Check(known, login, strict=target.check_host_keys))
+    client: Any = connection.client
+    # Keys are judged here: paramiko's own table, which is empty, makes a class of its own for each question.
+    client._system_host_keys = client._host_keys = {}  # noqa: SLF001
+    client.set_missing_host_key_policy(_Check(known, login, strict=target.check_host_keys))
     connection.connect_kwargs = {
         "sock": sock,
         "transport_factory": _factory(known, strict=target.check_host_keys, greeted=greeted),
