@@ -8,17 +8,17 @@ from provisioner.shell import ESCAPE, Script
 FILE_FLAGS = Script(
     "file_flags",
     r"""
-# path want ...: sets flags, one letter each: - absent, f a file to hash, e anything else; how many there are; and
-# linked, where one is a link.
-flags='' there=0 hashed=0 linked=
+# path want ...: sets flags, one letter each: - absent, f a file to hash, e anything else; linked, where one is a link;
+# how many are there and how many of them are to be hashed, and as what eval finds those among the arguments.
+flags='' linked='' there=0 hashed=0 present='' files='' at=1
 while [ $# -gt 0 ]; do
   if [ -L "$1" ]; then flag=e linked=yes
-  elif [ -f "$1" ] && [ "$2" != . ]; then flag=f hashed=$((hashed + 1))
+  elif [ -f "$1" ] && [ "$2" != . ]; then flag=f hashed=$((hashed + 1)) files="$files \"\${$at}\""
   elif [ -e "$1" ]; then flag=e
   else flag=-
   fi
-  [ "$flag" = - ] || there=$((there + 1))
-  flags=$flags$flag
+  [ "$flag" = - ] || there=$((there + 1)) present="$present \"\${$at}\""
+  flags=$flags$flag at=$((at + 2))
   shift 2
 done
 """,
@@ -27,16 +27,7 @@ done
 FILE_STATS = Script(
     "file_stats",
     r"""
-# flags path want ...: one line of facts for each path that is there, in order, from one process; where one is a link,
-# from one that tells where links lead, too.
-flags=$1
-shift
-while [ -n "$flags" ]; do
-  case $flags in [ef]*) set -- "$@" "$1" ;; esac
-  flags=${flags#?}
-  shift 2
-done
-[ $# -gt 0 ] || return 0
+# path ...: one line of facts for each, from one process; where one is a link, from one that tells where it leads, too.
 [ -z "$linked" ] || exec find "$@" -maxdepth 0 -printf '%y|%u|%U|%g|%G|%m|%Ts|%As|%Cs|%i|%n|%D|%l|%s\n' 2>/dev/null
 exec stat -c '%F|%U|%u|%G|%g|%a|%Y|%X|%Z|%i|%h|%d|%s' -- "$@" 2>/dev/null
 """,
@@ -63,23 +54,6 @@ case "$1
 " in *[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]"
 "*) large=yes ;; esac
 """,
-)
-
-FILE_SUMS = Script(
-    "file_sums",
-    r"""
-# flags large path want ...: a line that begins with the SHA-256 of each path whose flag is f, in order, from one
-# process.
-flags=$1 large=$2
-shift 2
-while [ -n "$flags" ]; do
-  case $flags in f*) set -- "$@" "$1" ;; esac
-  flags=${flags#?}
-  shift 2
-done
-[ $# -eq 0 ] || hash_files "$large" "$@" 2>/dev/null
-""",
-    (HASH_FILES,),
 )
 
 COUNT_LINES = Script(
@@ -153,28 +127,36 @@ FILE_LETTERS = Script(
     "file_letters",
     r"""
 # path want ...: sets reals, a line each, and letters: y where the content is wanted, l for a link, else -; and how many
-# bytes are wanted.
+# bytes are wanted. Lines are taken one after the other: to cut each off a text copies all that is left of it.
 reals='' letters='' wanted=0
-while [ $# -gt 0 ]; do
+set -f
+IFS='
+'
+for line in $stats ''; do
+  while [ "${flags#-}" != "$flags" ]; do
+    real_path "$1"
+    reals=$reals$real$IFS letters=$letters- flags=${flags#?}
+    shift 2
+  done
+  [ -n "$line" ] || break
   real_path "$1"
-  reals=$reals$real"
-" letter=-
-  case $flags in -*) line= ;; *) cut_line "$stats"; line=$cut stats=$rest ;; esac
+  reals=$reals$real$IFS letter=-
   case $flags:$line in
     e*:sym* | e*:l\|*) letter=l ;;
     f*)
-      cut_line "$sums"
-      sums=$rest cut=${cut#\\}
-      case $2 in - | "${cut%% *}") ;; *)
-        line=${line##*|}
-        [ "$line" -gt 4194304 ] || letter=y wanted=$((wanted + line)) ;;
+      size=${line##*|}
+      # A line begins with a backslash where the name has one; the name is then written otherwise.
+      case $2:$IFS$sums$IFS in -:* | "$2:"*"$IFS$2 "?"$1$IFS"* | "$2:"*"$IFS\\$2 "*) ;; *)
+        [ "$size" -gt 4194304 ] || letter=y wanted=$((wanted + size)) ;;
       esac ;;
   esac
   letters=$letters$letter flags=${flags#?}
   shift 2
 done
+unset IFS
+set +f
 """,
-    (REAL_PATH, CUT_LINE),
+    (REAL_PATH,),
 )
 
 FILE_TARGETS = Script(
@@ -230,14 +212,14 @@ fi
 last_dir=
 file_flags "$@"
 [ $# -gt 2 ] || linked=
-stats=$(file_stats "$flags" "$@")
+stats='' sums='' torn=
+[ -z "$present" ] || eval "stats=\$(file_stats $present)"
 if [ -n "$linked" ] && [ -z "$stats" ]; then
   linked= # busybox's find tells nothing
-  stats=$(file_stats "$flags" "$@")
+  eval "stats=\$(file_stats $present)"
 fi
 any_large "$stats"
-sums=$(file_sums "$flags" "$large" "$@")
-torn=
+[ -z "$files" ] || eval "sums=\$(hash_files '$large' $files 2>/dev/null)"
 count_lines "$stats"
 [ "$lines" -eq "$there" ] || torn=yes
 count_lines "$sums"
@@ -251,5 +233,5 @@ case $torn$# in
 esac
 if [ -n "$guarding" ]; then file_texts "$@"; else file_survey "$@"; fi
 """,
-    (FILE_FLAGS, FILE_STATS, ANY_LARGE, FILE_SUMS, COUNT_LINES, FILE_TEXTS, FILE_SURVEY),
+    (FILE_FLAGS, FILE_STATS, ANY_LARGE, HASH_FILES, COUNT_LINES, FILE_TEXTS, FILE_SURVEY),
 )
