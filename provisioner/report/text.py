@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import textwrap
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ def paragraph(text: str, style: str = "", *, lead: str = "", width: int = 0) -> 
     """Return text as rows behind a lead that later rows stand under, folded at a width where one is given."""
     lines = clean(text).rstrip("\n").split("\n")
     if width:
+        import textwrap
+
         room = max(width - len(lead), 20)
         lines = [part for line in lines for part in (textwrap.wrap(line, room, break_on_hyphens=False) or [""])]
     return [row(lead if n == 0 else " " * len(lead), (line, style)) for n, line in enumerate(lines)]
