@@ -49,11 +49,10 @@ def drift(user: User, *more: str) -> dict[str, Any]:
 def on_device(user: User, command: str) -> None:
     """Do something to all devices by hand."""
     user.write("hand.yaml", f"- hosts: all\n  become: true\n  tasks: [{{shell: '{command}'}}]\n")
-    record = user.folder / "inventory" / ".provision" / "applied"
-    kept = {path: path.read_text() for path in record.glob("*.json")}
+    record = user.folder / "inventory" / ".provision" / "applied.json"
+    kept = record.read_text()
     assert user.run("apply", "inventory/two.yaml", "hand.yaml").code == 0
-    for path, text in kept.items():
-        path.write_text(text)
+    record.write_text(kept)
 
 
 def test_a_fleet_is_told_and_what_drifted(fleet: User) -> None:
