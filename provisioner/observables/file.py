@@ -236,16 +236,18 @@ def surveyed(text: str, members: Sequence[File]) -> Iterator[tuple[File, FileSta
     told = iter(lines[len(members) :])
     facts = [_facts(next(told, "") if flag != "-" else "") for flag in flags]
     hashes = [next(told, "").removeprefix("\\").partition(" ")[0] if flag == "f" else UNREADABLE for flag in flags]
-    asked = (letter == "l" and target is None for letter, (_, target) in zip(letters, facts, strict=False))
-    targets = [unescape(next(told, "")) if more else None for more in asked]
+    targets = [
+        unescape(next(told, "")) if letter == "l" and led is None else led
+        for (_, led), letter in zip(facts, letters, strict=False)
+    ]
     contents = _DECODERS[next(told, "")]("".join(told))
     at = 0
-    for file, real, (words, led), sha256, target, letter in zip(
+    for file, real, (words, _), sha256, target, letter in zip(
         members, reals, facts, hashes, targets, letters, strict=False
     ):
         digest = file.want if sha256 == "=" else sha256
         where = file.path if real == "=" else unescape(real)
-        state = _state_of(file.want, where, words, digest, target if led is None else led)
+        state = _state_of(file.want, where, words, digest, target)
         if letter == "y":
             content = contents[at : at + state.size]
             at += state.size

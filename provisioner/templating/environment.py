@@ -16,6 +16,7 @@ from provisioner.templating.values import Pending, settle
 _VALUE = "provisioner_value"
 _CACHED = 8192
 _TREES = 1024
+_USUAL = (True, False)  # trim_blocks and lstrip_blocks, as they are where nobody asks for others
 _LAZY_FILTERS = {"ternary"}  # what is not chosen may be undefined
 _LAZY = (GeneratorType, KeysView, ValuesView, ItemsView, range, map, filter, zip)
 
@@ -76,13 +77,9 @@ def _now(utc: bool = False, fmt: str | None = None) -> Any:
     return moment.strftime(fmt) if fmt else moment
 
 
+@functools.cache
 def environment(trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2.Environment:
     """Return the environment for these options."""
-    return _environment(trim_blocks, lstrip_blocks)
-
-
-@functools.cache
-def _environment(trim_blocks: bool, lstrip_blocks: bool) -> jinja2.Environment:
     env = jinja2.Environment(  # without autoescape: what is rendered is no HTML
         undefined=Undefined,
         trim_blocks=trim_blocks,
@@ -105,13 +102,9 @@ def _environment(trim_blocks: bool, lstrip_blocks: bool) -> jinja2.Environment:
     return env
 
 
-def parse(text: str, *, expression: bool = False) -> nodes.Template:
-    """Return the tree of a template, or of a bare expression as a template with one output; nobody may change it."""
-    return _parsed(text, expression)
-
-
 @functools.lru_cache(_TREES)
-def _parsed(text: str, expression: bool) -> nodes.Template:
+def parse(text: str, *, expression: bool) -> nodes.Template:
+    """Return the tree of a template, or of a bare expression as a template with one output; nobody may change it."""
     env = environment()
     if not expression:
         return env.parse(text)
@@ -124,17 +117,13 @@ def _parsed(text: str, expression: bool) -> nodes.Template:
     return tree
 
 
-def compiled(text: str, *, expression: bool = False) -> Callable[[Mapping[str, Any]], Any]:
-    """Return a function from variables to the value of a string: native if it is one expression, else text."""
-    return _compiled(text, expression)
-
-
 @functools.lru_cache(_CACHED)
-def _compiled(text: str, expression: bool) -> Callable[[Mapping[str, Any]], Any]:
+def compiled(text: str, *, expression: bool) -> Callable[[Mapping[str, Any]], Any]:
+    """Return a function from variables to the value of a string: native if it is one expression, else text."""
     tree = parse(text, expression=expression)
     single = _single(tree)
     if single is None:
-        return functools.partial(render_file, compiled_file(text))
+        return functools.partial(render_file, compiled_file(text, *_USUAL))
     target = nodes.Name(_VALUE, "store", lineno=1)
     template = environment().from_string(nodes.Template([nodes.Assign(target, single, lineno=1)], lineno=1))
     return functools.partial(_native, template)
@@ -161,15 +150,12 @@ def _single(tree: nodes.Template) -> nodes.Expr | None:
     return None
 
 
-def compiled_file(text: str, trim_blocks: bool = True, lstrip_blocks: bool = False) -> jinja2.Template:
-    """Return the template of a file; it has a name of its own in tracebacks, from which `line_of` reads."""
-    return _compiled_file(text, trim_blocks, lstrip_blocks)
-
-
 @functools.lru_cache(_CACHED)
-def _compiled_file(text: str, trim_blocks: bool, lstrip_blocks: bool) -> jinja2.Template:
-    env = environment(trim_blocks, lstrip_blocks)
-    tree = parse(text) if env is environment() else env.parse(text)
+def compiled_file(text: str, trim_blocks: bool, lstrip_blocks: bool) -> jinja2.Template:
+    """Return the template of a file; it has a name of its own in tracebacks, from which `line_of` reads."""
+    usual = (trim_blocks, lstrip_blocks) == _USUAL
+    env = environment() if usual else environment(trim_blocks, lstrip_blocks)
+    tree = parse(text, expression=False) if usual else env.parse(text)
     name = f"<template {hash(text):x}>"
     return env.template_class.from_code(env, env.compile(tree, name, name), env.globals)
 

@@ -32,7 +32,7 @@ TEXTS = st.lists(PARTS | st.sampled_from(NAMES).map("{{{{ {} }}}}".format) | st.
 def rendered(text: str, scope: Any) -> object:
     """Return what Jinja makes of a text, or the kind of its complaint."""
     try:
-        value = compiled(text)(scope)
+        value = compiled(text, expression=False)(scope)
     except NotYetKnown:
         return NotYetKnown
     except Exception:  # noqa: BLE001 - any complaint counts
